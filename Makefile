@@ -1,0 +1,76 @@
+# Everything starts here: `make chat`, `make test`. Nothing needs doing before either.
+# Options are given after the target, as in `make chat REPO=../project PORT=8000`. They are
+# not read from the environment, where HOST, PORT and MODEL often mean something else.
+
+REPO =# a git URL or a folder; several in quotes; default this repository
+INDEX =# folder of the index; default one a repository, under ~/.cache/codeqa
+LLM =# an OpenAI-compatible URL, or a Hugging Face folder; default none
+MODEL =# name of the model behind LLM
+HOST =# address the chat listens on; default 127.0.0.1
+PORT =# port the chat listens on; default 7860
+COMPOSER =# `make bench`: git URL or folder of the repository the questions are about
+ARGS =# `make test`: more for pytest, as in ARGS="-k clone -x"
+PYTHON =# Python 3.11 or newer for .venv; default the first one found
+
+VENV = .venv
+# Made last, so each stands for a step that went through to its end.
+REQUIREMENTS = $(VENV)/.requirements
+INSTALLED = $(VENV)/.installed
+
+.DEFAULT_GOAL = help
+.DELETE_ON_ERROR:
+.PHONY: help chat test install lint bench
+
+help: ## list the targets and their options
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@awk -F ' =# ' '/^[A-Z]+ =# / { printf "%-14s %s\n", $$1 "=", $$2 }' Makefile
+
+chat: $(INSTALLED) ## index REPO and open the web chat on it
+	$(VENV)/bin/codeqa chat $(or $(REPO),.) $(CHAT_OPTIONS)
+
+CHAT_OPTIONS = $(call option,index,$(INDEX)) $(call option,llm,$(LLM)) \
+	$(call option,model,$(MODEL)) $(call option,host,$(HOST)) $(call option,port,$(PORT))
+option = $(if $(2),--$(1) '$(2)')
+
+test: $(INSTALLED) ## run every test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+install: $(INSTALLED) ## make .venv with all that codeqa needs
+
+lint: $(INSTALLED) ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(INSTALLED) ## measure speed and answer quality
+	$(VENV)/bin/python -m benchmarks.run $(call option,composer,$(COMPOSER))
+
+# The environment is made anew, never mended: a half-finished install cannot linger in it.
+$(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt
+	@rm -f $(INSTALLED) $(REQUIREMENTS)
+	@new=; python=; \
+	for name in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14); do \
+		"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		new=$$name; \
+		if "$$name" -c 'import ensurepip, venv' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$new" ]; then \
+		echo "codeqa needs Python 3.11 or newer: install one, or name it with make PYTHON=path" >&2; \
+		exit 1; \
+	fi; \
+	if [ -z "$$python" ]; then \
+		echo "$$new lacks its venv module: apt install $${new##*/}-venv (Debian, Ubuntu)," \
+			"or name another Python with make PYTHON=path" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$python. The first time takes some minutes." >&2; \
+	"$$python" -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --no-input -r requirements-cpu.txt
+	$(VENV)/bin/python -m pip install --no-input --no-deps -r requirements-no-deps.txt
+	@touch $@
+
+$(INSTALLED): $(REQUIREMENTS) pyproject.toml
+	@rm -f $@
+	$(VENV)/bin/python -m pip install --no-input --no-deps --no-build-isolation -e .
+	@touch $@

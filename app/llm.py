@@ -1,0 +1,154 @@
+"""A LangChain chat model from a spec, or none.
+
+A spec is `none`, the base URL of an OpenAI-compatible server (vLLM or any other), or a
+Hugging Face model: a folder or a name. Whatever goes wrong, now or in the middle of an
+answer, is a `LanguageModelError` of one line that names the fix and holds no credentials.
+
+It does not retry: a person waits for the answer, and an error now beats an answer in four
+minutes. It switches no tracing on, and nothing but the model is asked.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from data_tools.errors import LanguageModelError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+
+
+def open_chat_model(
+    spec: str,
+    *,
+    model: str | None = None,
+    timeout_s: float = 120.0,
+    temperature: float = 0.0,
+    max_tokens: int = 1024,
+) -> "BaseChatModel | None":
+    """Open the language model that `spec` names, and check that it is there.
+
+    :param spec: `none`; a base URL, with or without `/v1`; a Hugging Face folder (a model,
+        or a PEFT adapter) or name. A server's key is read from `OPENAI_API_KEY`.
+    :param model: which of a server's models; not needed where it has one.
+    :param timeout_s: the longest wait for a server's next piece of text, in seconds.
+    :param temperature: 0 is greedy.
+    :param max_tokens: the longest answer, in tokens.
+    :return: None for the spec `none`.
+    :raises LanguageModelError: there is no such model, or it does not answer.
+    """
+    if spec == "none":
+        return None
+    if spec.lower().startswith(("http://", "https://")):
+        from app.llm_server import open_server
+
+        return open_server(
+            spec,
+            model=model,
+            timeout_s=timeout_s,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
+    if model is not None:
+        raise LanguageModelError(
+            "--model chooses among a server's models: give its URL as --llm, or leave --model out"
+        )
+    from app.llm_folder import load_folder
+
+    return load_folder(spec, temperature=temperature, max_tokens=max_tokens)
+
+
+def stream_text(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Iterator[str]:
+    """Yield the answer to `messages` piece by piece, without the model's thinking.
+
+    Closing the iterator stops the model: the connection is closed, or the generation ends.
+
+    :raises LanguageModelError: no answer, or one that broke off after the pieces yielded.
+    """
+    answered = False
+    try:
+        with (
+            closing(_stream_content(chat, messages)) as content,
+            closing(without_thinking(content)) as pieces,
+        ):
+            for piece in pieces:
+                answered = answered or not piece.isspace()
+                yield piece
+    except LanguageModelError:
+        raise
+    except Exception as error:  # the boundary: whatever a model raises, a user gets one line
+        raise _explain(error, chat) from error
+    if not answered:
+        raise LanguageModelError(
+            f"{chat_model_name(chat)} gave an empty answer: ask again, allow a longer answer if "
+            "the model thinks first, or check that it is a chat model"
+        )
+
+
+def chat_model_name(chat: "BaseChatModel") -> str:
+    """The model's name, for display."""
+    return str(getattr(chat, "model_name", None) or type(chat).__name__)
+
+
+def without_thinking(pieces: Iterable[str]) -> Generator[str]:
+    """Yield the text without a `<think>…</think>` block at its start.
+
+    Tags may be split between pieces. A block that never closes leaves no text.
+
+    :return: no empty pieces; the same text, less the block and the white space around it.
+    """
+    held, state = "", "undecided"
+    for piece in pieces:
+        held += piece
+        if state == "undecided":
+            start = held.lstrip()
+            if start.startswith(THINK_OPEN):
+                held, state = start[len(THINK_OPEN) :], "thinking"
+            elif not THINK_OPEN.startswith(start):
+                state = "answering"
+        if state == "thinking":
+            _, closed, rest = held.partition(THINK_CLOSE)
+            held = rest if closed else held[-len(THINK_CLOSE) :]  # may hold half of the tag
+            state = "after" if closed else state
+        if state == "after":
+            held = held.lstrip()
+            state = "answering" if held else state
+        if state == "answering" and held:
+            yield held
+            held = ""
+    if state == "undecided" and held:
+        yield held
+
+
+def _stream_content(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Generator[str]:
+    """The model's text as it comes; raises if a server's stream ends before its end."""
+    finished = not _base_url(chat)  # only servers say so
+    stream = chat.stream(messages)
+    try:
+        for chunk in stream:
+            finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+            yield str(chunk.text)
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()
+    if not finished:
+        raise ConnectionError("the stream ended before the answer did")
+
+
+def _base_url(chat: "BaseChatModel") -> str | None:
+    """Where the model is served; None if it runs in this process."""
+    return getattr(chat, "openai_api_base", None)
+
+
+def _explain(error: Exception, chat: "BaseChatModel") -> LanguageModelError:
+    from app.llm_server import explain, one_line
+
+    base_url, name = _base_url(chat), chat_model_name(chat)
+    if base_url:
+        return explain(error, base_url, name)
+    return LanguageModelError(
+        f"{name} failed: {one_line(str(error))}: ask for fewer results, or try another --llm"
+    )

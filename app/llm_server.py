@@ -1,0 +1,194 @@
+"""A model behind an OpenAI-compatible server: find it, open it, explain its faults.
+
+vLLM, llama.cpp, Ollama and hosted services agree on two calls, `/models` and
+`/chat/completions`, and on little else. Nothing beyond them is asked for.
+"""
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from data_tools.errors import LanguageModelError
+
+if TYPE_CHECKING:
+    import openai
+    from langchain_openai import ChatOpenAI
+
+QUICK_TIMEOUT_S = 10.0  # to connect or to list models takes a busy server less than one
+DETAIL_CHARS = 200  # of a server's own words, in an error
+SECRET_CHARS = 8  # a shorter key is a word such as EMPTY, and no secret
+PLACEHOLDER_KEY = "none"  # the client insists on a key; a server without keys ignores it
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+def open_server(
+    url: str, *, model: str | None, timeout_s: float, temperature: float, max_tokens: int
+) -> "ChatOpenAI":
+    """Open a server's model, and check that it is served. For the rest see `open_chat_model`.
+
+    :raises LanguageModelError: the server does not answer, or has no such model.
+    """
+    import openai
+    from langchain_openai import ChatOpenAI
+
+    base_url, credentials, host = _read_url(url)
+    http_options: dict[str, Any] = {
+        "auth": credentials,
+        # One connection an answer: one kept open may be closed by the server in the very
+        # moment we ask, which looks as if it were down.
+        "headers": {"Connection": "close"},
+        "timeout": openai.Timeout(timeout_s, connect=min(timeout_s, QUICK_TIMEOUT_S)),
+        "trust_env": host not in LOOPBACK_HOSTS,  # a company's proxy cannot see our localhost
+    }
+    options: dict[str, Any] = {
+        "base_url": base_url,
+        "api_key": _read_key(),
+        "timeout": http_options["timeout"],
+        "max_retries": 0,
+        "http_client": openai.DefaultHttpxClient(**http_options),
+    }
+    quick = openai.OpenAI(**options).with_options(timeout=min(timeout_s, QUICK_TIMEOUT_S))
+    return ChatOpenAI(
+        **options,
+        model=_choose_model(quick, base_url, model),
+        http_async_client=openai.DefaultAsyncHttpxClient(**http_options),
+        temperature=temperature,
+        max_completion_tokens=max_tokens,
+        streaming=True,
+        use_responses_api=False,  # else a model's name may choose another protocol
+    )
+
+
+def _read_url(text: str) -> tuple[str, tuple[str, str] | None, str]:
+    """Base URL without credentials, the credentials as (user, password), the host."""
+    malformed = LanguageModelError(
+        "--llm is not a base URL: write it as http://HOST:PORT/v1, with no query"
+    )
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port  # a port that is no number shows when it is read
+    except ValueError:
+        raise malformed from None  # its text may hold a password
+    if not host or url.query or url.fragment:
+        raise malformed
+    credentials = None
+    if url.username is not None:
+        credentials = (unquote(url.username), unquote(url.password or ""))
+    path = url.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
+    address = url.netloc.rpartition("@")[2]
+    return f"{url.scheme}://{address}{path}", credentials, host
+
+
+def _read_key() -> str:
+    key = os.environ.get("OPENAI_API_KEY", "").strip() or PLACEHOLDER_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise LanguageModelError("OPENAI_API_KEY holds characters that no key has: set it again")
+    return key
+
+
+def _choose_model(client: "openai.OpenAI", base_url: str, wanted: str | None) -> str:
+    """The wanted model, or the only one; an error that lists the server's names otherwise."""
+    import openai
+
+    try:
+        names = [str(entry.id) for entry in client.models.list().data]
+    except openai.NotFoundError as error:
+        if wanted:  # a server that lists nothing: the first question will tell
+            return wanted
+        raise LanguageModelError(
+            f"{base_url} does not list its models: pass --model NAME, or correct the URL"
+        ) from error
+    except openai.APIError as error:
+        raise explain(error, base_url, wanted) from error
+    except (AttributeError, TypeError, ValueError) as error:  # a page, or JSON of another kind
+        raise _not_a_server(base_url) from error
+    if wanted is not None and wanted in names:
+        return wanted
+    if wanted is None and len(names) == 1:
+        return names[0]
+    shown = one_line(", ".join(names))
+    if not names:
+        raise LanguageModelError(f"{base_url} serves no model: load one there first")
+    if wanted is None:
+        raise LanguageModelError(
+            f"{base_url} serves several models: choose one with --model: {shown}"
+        )
+    raise LanguageModelError(f"{base_url} does not serve {wanted}: choose with --model: {shown}")
+
+
+def explain(error: Exception, base_url: str, model: str | None) -> LanguageModelError:
+    """What went wrong between us and a server, and what to do about it."""
+    import openai
+
+    causes = _list_causes(error)
+    kinds = {type(cause).__name__ for cause in causes}
+    if isinstance(error, openai.APIStatusError):
+        return LanguageModelError(_explain_status(error, base_url, model))
+    if "ConnectTimeout" in kinds:
+        return LanguageModelError(f"cannot reach {base_url}: check the address and the network")
+    if isinstance(error, openai.APITimeoutError):
+        return LanguageModelError(
+            f"{base_url} sent nothing for too long: wait until it is less busy, or allow more time"
+        )
+    if kinds & {"ConnectError", "ProxyError"}:
+        reason = one_line(_message(causes[-1]))
+        return LanguageModelError(
+            f"nothing answers at {base_url} ({reason}): start the server, or correct --llm"
+        )
+    if isinstance(error, openai.APIConnectionError | ConnectionError):
+        return LanguageModelError(
+            f"the answer from {base_url} broke off: ask again, and look at the server's log"
+        )
+    if isinstance(error, openai.APIError):  # an error inside the stream
+        return LanguageModelError(
+            f"{base_url} gave up: {one_line(_message(error))}: look at its log, then ask again"
+        )
+    return _not_a_server(base_url)
+
+
+def _explain_status(error: "openai.APIStatusError", base_url: str, model: str | None) -> str:
+    status, detail = error.status_code, one_line(_message(error))
+    if status in (401, 403):
+        return f"{base_url} refuses us (HTTP {status}): set OPENAI_API_KEY to a key it accepts"
+    if status == 404:
+        return f"{base_url} has no model {model} (HTTP 404): correct --model or the URL"
+    if status == 413 or re.search(r"context.?(length|window|size)|too long", detail, re.IGNORECASE):
+        return (
+            f"the question and its evidence are too long for {model}: ask for fewer results, "
+            f"or serve it with a longer context ({detail})"
+        )
+    if status == 429:
+        return f"{base_url} is over its request limit (HTTP 429): wait a minute, then ask again"
+    detail = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
+    advice = "look at the server's log" if status >= 500 else "check that it fits this server"
+    return f"{base_url} rejects the request ({detail}): {advice}"
+
+
+def _not_a_server(base_url: str) -> LanguageModelError:
+    return LanguageModelError(
+        f"{base_url} does not speak the OpenAI protocol: give the base URL, which mostly ends in "
+        "/v1, and check that no sign-in page is in between"
+    )
+
+
+def _list_causes(error: BaseException) -> list[BaseException]:
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    return causes
+
+
+def _message(error: BaseException) -> str:
+    text = str(getattr(error, "message", None) or error).removesuffix(".")
+    return re.sub(r"^Error code: \d+( - )?", "", text)  # the client's words; ours say it too
+
+
+def one_line(text: str) -> str:
+    """A server's text, safe to show: one line, printable, cut, and without credentials."""
+    text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if len(key) >= SECRET_CHARS:
+        text = text.replace(key, "***")
+    text = re.sub(r"(?i)\b(bearer|basic) \S+|//[^/@ ]+@", "***", text)
+    return text if len(text) <= DETAIL_CHARS else text[: DETAIL_CHARS - 1] + "…"

@@ -1,0 +1,58 @@
+"""Errors a user can mend; each message names the fix.
+
+::
+
+    CodeQAError
+    ├── SourceError            a repository or folder cannot be read
+    ├── QuestionError          a question that cannot be searched for
+    ├── IndexMissingError      no index where one was expected
+    ├── IndexDamagedError      an index file is truncated or altered
+    ├── IndexVersionError      an index written in another format
+    ├── EmbedderMismatchError  an index made with another embedding model
+    ├── EmbedderError          an embedding model cannot be loaded or has the wrong weights
+    ├── StorageError           the disk is full or not writable
+    └── LanguageModelError     a model server or folder does not answer
+
+The command line prints the message on one line and exits with 1. Wrong arguments from
+Python raise ``ValueError``.
+"""
+
+
+class CodeQAError(Exception):
+    """Base of every error that a user of codeqa can mend."""
+
+
+class SourceError(CodeQAError):
+    """A repository or folder cannot be read."""
+
+
+class QuestionError(CodeQAError):
+    """A question that cannot be searched for: empty, too long, or not Unicode text."""
+
+
+class IndexMissingError(CodeQAError):
+    """There is no index where one was expected."""
+
+
+class IndexDamagedError(CodeQAError):
+    """A file of the index is missing, truncated or altered."""
+
+
+class IndexVersionError(CodeQAError):
+    """The index was written in a format that this version does not read."""
+
+
+class EmbedderMismatchError(CodeQAError):
+    """The index was made with another embedding model than the one asked for."""
+
+
+class EmbedderError(CodeQAError):
+    """An embedding model cannot be loaded, or its weights are not the expected ones."""
+
+
+class StorageError(CodeQAError):
+    """Files cannot be written: the disk is full or the folder is not writable."""
+
+
+class LanguageModelError(CodeQAError):
+    """A language model server or folder does not answer as it should."""

@@ -1,0 +1,291 @@
+"""Building an index: read, chunk, index the words, then embed what is new.
+
+The words come first, in seconds: on a first build a generation with lexical search alone is
+published before the vectors are made. Vectors are cached by text, so an interrupted run goes on
+where it stopped and an unchanged chunk is never embedded twice.
+"""
+
+import hashlib
+import itertools
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_tools.chunk import chunk_file
+from data_tools.errors import (
+    IndexDamagedError,
+    IndexMissingError,
+    IndexVersionError,
+    SourceError,
+)
+from data_tools.sources import (
+    WORKTREE,
+    SkippedFile,
+    Snapshot,
+    is_remote,
+    open_source,
+    repository_name,
+    split_spec,
+)
+from retrieval import generations
+from retrieval.dense import DenseIndex
+from retrieval.embed import Embedder, Vectors
+from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
+from retrieval.lexical import LexicalIndex
+from retrieval.store import ChunkStore, EmbeddingCache, embedded_text
+
+CHUNKS = "chunks.sqlite"
+VECTORS = "vectors.faiss"
+LEXICAL = "lexical"
+EMBEDDINGS = "embeddings.sqlite"
+EMBED_SPAN = 512  # texts between two saves of the cache: what Ctrl-C can lose
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a build.
+
+    :param stage: `clone`, `read`, `lexical`, `lexical-ready`, `embed` or `notice`.
+    :param done: files or chunks so far.
+    :param total: how many there are in all, where it is known.
+    :param message: for `clone` and `notice`, what to tell the user.
+    """
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    :param embedded: chunks whose text had to be embedded; the others were cached.
+    :param changed: whether a new generation was written.
+    """
+
+    manifest: Manifest
+    embedded: int
+    changed: bool
+
+
+ReportProgress = Callable[[Progress], None]
+
+
+def build_index(
+    specs: Sequence[str], folder: Path, embedder: Embedder, report: ReportProgress
+) -> BuildReport:
+    """Index the repositories in `specs`; those in the index already and not named stay.
+
+    :param specs: `REPO[@REF]` each; one that is in the index already is brought up to date.
+    :raises SourceError: a repository cannot be read, or holds no text.
+    :raises StorageError: the disk is full, or another build is running.
+    """
+    with generations.write_lock(folder):
+        generations.remove_old_generations(folder)
+        previous = _read_old(folder, report)
+        old = previous[1] if previous else None
+        snapshots = _open_all(specs, old, report)
+        if old and _is_up_to_date(old, snapshots, embedder):
+            return BuildReport(old, 0, changed=False)
+        draft = generations.start_draft(folder)
+        try:
+            manifest = _write_words(draft, previous, snapshots, embedder, report)
+            if old and _same_content(old, manifest):
+                shutil.rmtree(draft)
+                return BuildReport(old, 0, changed=False)
+            if old is None or old.vectors < old.chunks:  # lexical search, as soon as can be
+                words = generations.publish_draft(draft, manifest)
+                report(Progress("lexical-ready", manifest.chunks, manifest.chunks))
+                draft = generations.continue_draft(words)
+            embedded = _write_vectors(draft, embedder, report)
+            manifest = manifest.model_copy(update={"vectors": manifest.chunks})
+            generations.publish_draft(draft, manifest)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        generations.remove_old_generations(folder)
+        return BuildReport(manifest, embedded, changed=True)
+
+
+def _read_old(folder: Path, report: ReportProgress) -> tuple[Path, Manifest] | None:
+    try:
+        generation = generations.current_generation(folder)
+        manifest = generations.read_manifest(generation)
+        generations.verify_files(generation, manifest)
+    except IndexMissingError:
+        return None
+    except (IndexDamagedError, IndexVersionError) as error:
+        report(Progress("notice", message=f"starting afresh: {error}"))
+        return None
+    return generation, manifest
+
+
+def _open_all(specs: Sequence[str], old: Manifest | None, report: ReportProgress) -> list[Snapshot]:
+    """Open every repository under a name of its own: the one it had before, if any."""
+    names = {record.location: record.name for record in old.repositories} if old else {}
+    snapshots: dict[str, Snapshot] = {}
+    for spec in specs:
+        location, _ = split_spec(spec)
+        if not is_remote(location):
+            location = str(Path(location).expanduser().resolve())
+        name = names.get(location) or _free_name(location, set(names.values()))
+        names[location] = name
+        report(Progress("clone", message=f"opening {name}"))
+        snapshot = open_source(
+            spec, name=name, report=lambda line: report(Progress("clone", message=line))
+        )
+        if snapshot.notice:
+            report(Progress("notice", message=snapshot.notice))
+        snapshots[name] = snapshot
+    return list(snapshots.values())
+
+
+def _free_name(location: str, taken: set[str]) -> str:
+    """Name a repository by its last part, by its last two if that is taken, then by number."""
+    name = repository_name(location)
+    if name not in taken:
+        return name
+    parent = re.split(r"[/:\\]", location.rstrip("/"))[-2:-1]
+    candidates = (f"{part}-{name}" for part in parent if part)
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain(candidates, numbered) if name not in taken)
+
+
+def _is_up_to_date(old: Manifest, snapshots: Sequence[Snapshot], embedder: Embedder) -> bool:
+    """Tell from the commits alone that nothing has changed; a plain folder must be read."""
+    records = {record.name: record for record in old.repositories}
+    return (
+        old.vectors == old.chunks
+        and old.embedder.fingerprint == embedder.fingerprint
+        and all(
+            snapshot.repository.commit != WORKTREE
+            and (record := records.get(snapshot.repository.name)) is not None
+            and record.repository == snapshot.repository
+            for snapshot in snapshots
+        )
+    )
+
+
+def _same_content(old: Manifest, new: Manifest) -> bool:
+    return (
+        old.vectors == old.chunks
+        and old.embedder == new.embedder
+        and old.repositories == new.repositories
+    )
+
+
+def _write_words(
+    draft: Path,
+    old: tuple[Path, Manifest] | None,
+    snapshots: Sequence[Snapshot],
+    embedder: Embedder,
+    report: ReportProgress,
+) -> Manifest:
+    """Write the chunk store and the lexical index; return the manifest, without vectors."""
+    names = {snapshot.repository.name for snapshot in snapshots}
+    records = []
+    store = ChunkStore.create(draft / CHUNKS)
+    try:
+        if old:
+            generation, manifest = old
+            previous = ChunkStore.open(generation / CHUNKS)
+            for record in manifest.repositories:
+                if record.name not in names:
+                    store.add(previous.chunks(record.name), previous.skipped(record.name))
+                    records.append(record)
+            previous.close()
+        records += [_add_snapshot(store, snapshot, report) for snapshot in snapshots]
+        store.finish()
+        total = len(store)
+        report(Progress("lexical", 0, total))
+        LexicalIndex.build(draft / LEXICAL, store.chunks())
+        report(Progress("lexical", total, total))
+    finally:
+        store.close()
+    return Manifest(
+        format=generations.FORMAT,
+        embedder=EmbedderRecord(name=embedder.name, fingerprint=embedder.fingerprint),
+        repositories=tuple(records),
+        chunks=total,
+        vectors=0,
+        created_at=time.time(),
+    )
+
+
+def _add_snapshot(
+    store: ChunkStore, snapshot: Snapshot, report: ReportProgress
+) -> RepositoryRecord:
+    repository = snapshot.repository
+    content = hashlib.sha256()
+    files = chunks = skipped = 0
+    for file in snapshot.files():
+        if isinstance(file, SkippedFile):
+            store.add((), [file])
+            skipped += 1
+            continue
+        content.update(f"{file.path}\0{file.sha256}\n".encode("utf-8", errors="surrogatepass"))
+        pieces = chunk_file(file)
+        store.add(pieces)
+        files, chunks = files + 1, chunks + len(pieces)
+        report(Progress("read", files))
+    if not files:
+        raise SourceError(
+            f"{repository.location} holds no text to index ({skipped} files were skipped); "
+            "check that it is the right repository and branch"
+        )
+    return RepositoryRecord(
+        **asdict(repository),
+        content_sha256=content.hexdigest(),
+        files=files,
+        chunks=chunks,
+        skipped=skipped,
+    )
+
+
+def _write_vectors(draft: Path, embedder: Embedder, report: ReportProgress) -> int:
+    """Embed what is not cached, write all vectors, and return how many were embedded."""
+    with (
+        closing(ChunkStore.open(draft / CHUNKS)) as store,
+        closing(EmbeddingCache(draft.parent / EMBEDDINGS, embedder.fingerprint)) as cache,
+    ):
+        hashes = store.text_hashes()
+        vectors = cache.get(hashes)
+        missing = len(set(hashes) - vectors.keys())
+        report(Progress("embed", 0, missing))
+        done = 0
+        for span in _spans_to_embed(store, hashes, vectors.keys()):
+            fresh = embedder.embed([text for _, text in span])
+            keys = [key for key, _ in span]
+            cache.put(keys, fresh)
+            vectors.update(cache.get(keys))
+            done += len(span)
+            report(Progress("embed", done, missing))
+        matrix: Vectors = np.stack([vectors[key] for key in hashes])
+        DenseIndex.build(matrix).write(draft / VECTORS)
+        cache.prune(hashes)
+    return missing
+
+
+def _spans_to_embed(
+    store: ChunkStore, hashes: Sequence[bytes], cached: Iterable[bytes]
+) -> Iterator[list[tuple[bytes, str]]]:
+    """Yield (hash, text) of what is not cached, each text once, some hundreds at a time."""
+    seen = set(cached)
+    span: list[tuple[bytes, str]] = []
+    for key, chunk in zip(hashes, store.chunks(), strict=True):
+        if key not in seen:
+            seen.add(key)
+            span.append((key, embedded_text(chunk)))
+            if len(span) == EMBED_SPAN:
+                yield span
+                span = []
+    if span:
+        yield span

@@ -1,0 +1,383 @@
+"""`CodeIndex`: build an index of repositories, keep it up to date, search it."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from data_tools.chunk import Chunk
+from data_tools.errors import (
+    EmbedderMismatchError,
+    IndexDamagedError,
+    IndexMissingError,
+    IndexVersionError,
+    QuestionError,
+)
+from data_tools.permalink import line_link
+from data_tools.sources import SkippedFile
+from data_tools.text import split_lines
+from retrieval import build, generations, rank
+from retrieval.build import BuildReport, Progress, ReportProgress
+from retrieval.dense import DenseIndex
+from retrieval.embed import DEFAULT_EMBEDDER, Embedder, open_embedder
+from retrieval.generations import Manifest, RepositoryRecord
+from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.store import ChunkStore
+
+if TYPE_CHECKING:
+    from retrieval.langchain_retriever import CodeIndexRetriever
+
+MAX_QUESTION_CHARS = 20_000  # a pasted traceback fits; a pasted file does not
+CANDIDATES = 100  # taken from each retriever before fusion
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One chunk that a search found.
+
+    :param score: fused score, comparable within one search only; higher is better.
+    :param url: link to the lines at the indexed commit, where the repository is on a git host.
+    :param cosine: similarity of question and chunk, in [-1, 1]; None while vectors are missing.
+    """
+
+    score: float
+    chunk: Chunk
+    url: str | None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """All that one search needs, of one generation."""
+
+    folder: Path
+    manifest: Manifest
+    store: ChunkStore
+    lexical: LexicalIndex
+    dense: DenseIndex | None
+
+
+class CodeIndex:
+    """An index of code repositories on disk. Safe to search from several threads."""
+
+    def __init__(self, folder: Path, generation: _Generation, embedder: Embedder | None) -> None:
+        """Use `build` or `open` instead."""
+        self.folder = folder
+        self._generation = generation
+        self._embedder = embedder
+        self._lock = threading.Lock()
+
+    @classmethod
+    def build(
+        cls,
+        repositories: Sequence[str],
+        folder: str | Path,
+        *,
+        embedder: Embedder | str | None = None,
+        report: ReportProgress | None = None,
+    ) -> Self:
+        """Index repositories; those that the folder holds already and are not named stay.
+
+        :param repositories: git URLs or paths, each with `@REF` for a branch, tag or commit.
+        :param folder: where the index lives; made if needed.
+        :param embedder: a model, its folder or its name; by default the one the index was made
+            with, else the packaged MiniLM.
+        :param report: called with every `Progress`.
+        :raises SourceError: a repository cannot be read, or holds no text.
+        :raises EmbedderError: the embedding model cannot be loaded.
+        :raises StorageError: the disk is full, or another build is running.
+        :raises ValueError: `repositories` is empty.
+        """
+        if not repositories:
+            raise ValueError("give at least one repository to index")
+        folder = Path(folder).expanduser()
+        model = _choose_embedder(folder, embedder)
+        build_index(repositories, folder, model, report)
+        return cls(folder, _open_generation(folder), model)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, embedder: Embedder | str | None = None) -> Self:
+        """Open an index for searching.
+
+        :param embedder: a model to insist on; by default the one that the index names, which
+            is loaded at the first search.
+        :raises IndexMissingError: there is none in `folder`.
+        :raises IndexDamagedError: a file of it is missing, truncated or altered.
+        :raises IndexVersionError: it is of another format.
+        :raises EmbedderMismatchError: it was made with another model than `embedder`.
+        """
+        folder = Path(folder).expanduser()
+        generation = _open_generation(folder)
+        if isinstance(embedder, str):
+            embedder = open_embedder(embedder)
+        if embedder is not None:
+            _check_embedder(folder, generation.manifest, embedder)
+        return cls(folder, generation, embedder)
+
+    def update(self, *, report: ReportProgress | None = None) -> BuildReport:
+        """Bring every repository of the index up to date; only what changed is embedded.
+
+        :raises CodeQAError: as `build` does; the index is then as it was.
+        """
+        specs = [
+            f"{record.location}@{record.ref}" if record.ref else record.location
+            for record in self.manifest.repositories
+        ]
+        result = build_index(specs, self.folder, self.embedder, report)
+        self.refresh()
+        return result
+
+    def refresh(self) -> bool:
+        """Switch to the newest generation, if another process or thread has written one.
+
+        :return: whether there was one.
+        :raises IndexDamagedError: it cannot be read; the old one stays in use.
+        """
+        with self._lock:
+            if generations.current_generation(self.folder) == self._generation.folder:
+                return False
+            self._generation = _open_generation(self.folder)
+            return True
+
+    def close(self) -> None:
+        """Close the files of the index."""
+        self._generation.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Count the chunks."""
+        return self.manifest.chunks
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index holds: repositories, commits, counts, embedding model."""
+        return self._generation.manifest
+
+    @property
+    def vectors_ready(self) -> bool:
+        """Whether meaning is searched too; until then words alone are."""
+        return self._generation.dense is not None
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedding model of the index.
+
+        :raises EmbedderError: it cannot be loaded.
+        :raises EmbedderMismatchError: its weights are not those the index was made with.
+        """
+        with self._lock:
+            if self._embedder is None:
+                embedder = open_embedder(self.manifest.embedder.name)
+                _check_embedder(self.folder, self.manifest, embedder)
+                self._embedder = embedder
+            return self._embedder
+
+    def search(
+        self,
+        question: str,
+        k: int = 8,
+        *,
+        repos: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        path_glob: str | None = None,
+    ) -> list[Hit]:
+        """Find the chunks that answer a question, best first.
+
+        :param k: how many, at most.
+        :param repos: names of repositories to search; None is all. Likewise `languages`.
+        :param path_glob: a pattern as in `.gitignore`, such as `src/**/*.py`.
+        :raises QuestionError: the question is empty, too long, or not valid Unicode.
+        :raises ValueError: `k` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        question = check_question(question)
+        now = self._generation
+        paths = now.store.match_paths(path_glob) if path_glob else None
+        limit = max(CANDIDATES, 2 * k)
+        lexical = dict(
+            now.lexical.search(
+                query_tokens(question), limit, repos=repos, languages=languages, paths=paths
+            )
+        )
+        cosine: dict[int, float] = {}
+        if now.dense is not None:
+            allowed = None
+            if repos is not None or languages is not None or paths is not None:
+                allowed = now.store.numbers(repos=repos, languages=languages, paths=paths)
+            query = self.embedder.embed([question])[0]
+            cosine = dict(now.dense.search(query, limit, allowed=allowed))
+            others = [number for number in lexical if number not in cosine]
+            cosine.update(zip(others, map(float, now.dense.cosines(query, others)), strict=True))
+        fused = rank.fuse_scores(lexical, cosine, dense_weight=rank.DENSE_WEIGHT if cosine else 0.0)
+        return self._pick(now, question, fused, cosine, k)
+
+    def _pick(
+        self,
+        now: _Generation,
+        question: str,
+        fused: dict[int, float],
+        cosine: dict[int, float],
+        k: int,
+    ) -> list[Hit]:
+        """Weigh in what the candidates are, and keep the best `k`."""
+        words = rank.question_words(question)
+        numbers = sorted(fused)
+        chunks = dict(zip(numbers, now.store.get(numbers), strict=True))
+        scores = {
+            number: fused[number]
+            * rank.path_prior(chunk.path)
+            * rank.definition_boost(words, chunk.symbol)
+            for number, chunk in chunks.items()
+        }
+        best = sorted(numbers, key=lambda number: (-scores[number], number))[:k]
+        return [
+            Hit(scores[number], chunks[number], self.link(chunks[number]), cosine.get(number))
+            for number in best
+        ]
+
+    def link(self, chunk: Chunk) -> str | None:
+        """Link to a chunk's lines at its commit; None where no link would work."""
+        web_url = self.repository(chunk.repo).web_url
+        if web_url is None:
+            return None
+        return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
+
+    def repository(self, name: str) -> RepositoryRecord:
+        """Return what is known of a repository.
+
+        :raises KeyError: the index holds none of that name.
+        """
+        for record in self.manifest.repositories:
+            if record.name == name:
+                return record
+        raise KeyError(name)
+
+    def languages(self, repo: str | None = None) -> list[tuple[str, int]]:
+        """Count the indexed files by language, most first."""
+        return self._generation.store.languages(repo)
+
+    def skipped(self, repo: str | None = None) -> list[SkippedFile]:
+        """List the files that are not indexed, and why."""
+        return self._generation.store.skipped(repo)
+
+    def file_text(self, repo: str, path: str) -> str:
+        """Return a whole file as it was indexed.
+
+        :raises KeyError: the index holds no such file.
+        """
+        chunks = self._generation.store.file_chunks(repo, path)
+        if not chunks:
+            raise KeyError(f"{repo}/{path}")
+        return "".join(chunk.text for chunk in chunks)
+
+    def lines(self, repo: str, path: str, start_line: int, end_line: int) -> list[str]:
+        """Return lines of a file, 1-based and inclusive, without their newlines.
+
+        :raises KeyError: the index holds no such file.
+        """
+        lines = split_lines(self.file_text(repo, path))[max(start_line, 1) - 1 : end_line]
+        return [line.rstrip("\n") for line in lines]
+
+    def rarity(self, tokens: Sequence[str]) -> list[float]:
+        """Rate how telling search tokens are: 0 for one in every chunk, 1 for one in none.
+
+        :param tokens: as `retrieval.lexical.query_tokens` gives them.
+        """
+        now = self._generation
+        total = now.manifest.chunks
+        return [rank.rarity(n, total) for n in now.lexical.document_frequencies(tokens)]
+
+    def chunks(self, repo: str | None = None) -> list[Chunk]:
+        """Return all chunks, in the order of their files."""
+        return list(self._generation.store.chunks(repo))
+
+    def as_retriever(self, k: int = 8) -> "CodeIndexRetriever":
+        """Return this index as a LangChain retriever.
+
+        :param k: how many documents it returns.
+        """
+        from retrieval.langchain_retriever import CodeIndexRetriever
+
+        return CodeIndexRetriever(index=self, k=k)
+
+
+def build_index(
+    specs: Sequence[str], folder: Path, embedder: Embedder, report: ReportProgress | None
+) -> BuildReport:
+    """Build as `retrieval.build.build_index` does; a full disk becomes a `StorageError`."""
+    with generations.storage_errors(folder):
+        return build.build_index(specs, folder, embedder, report or _ignore)
+
+
+def _ignore(_: Progress) -> None:
+    """Drop progress nobody asked for."""
+
+
+def check_question(question: str) -> str:
+    """Return the question without surrounding space.
+
+    :raises QuestionError: it is empty, too long, or not valid Unicode.
+    """
+    try:
+        question.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise QuestionError("the question is not valid Unicode; retype it as text") from error
+    question = question.replace("\0", " ").strip()
+    if not question:
+        raise QuestionError("the question is empty; type what you want to know")
+    if len(question) > MAX_QUESTION_CHARS:
+        raise QuestionError(
+            f"the question has {len(question):,} characters; shorten it to {MAX_QUESTION_CHARS:,}"
+        )
+    return question
+
+
+def _choose_embedder(folder: Path, embedder: Embedder | str | None) -> Embedder:
+    if embedder is None:
+        try:
+            manifest = generations.read_manifest(generations.current_generation(folder))
+            embedder = manifest.embedder.name
+        except (IndexMissingError, IndexDamagedError, IndexVersionError):
+            embedder = DEFAULT_EMBEDDER
+    return open_embedder(embedder) if isinstance(embedder, str) else embedder
+
+
+def _check_embedder(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
+    if manifest.embedder.fingerprint != embedder.fingerprint:
+        raise EmbedderMismatchError(
+            f"the index in {folder} was made with {manifest.embedder.name} "
+            f"({manifest.embedder.fingerprint[:12]}), not {embedder.name} "
+            f"({embedder.fingerprint[:12]}); run "
+            f"`codeqa index --index {folder} --embedder {embedder.name}` to make it anew"
+        )
+
+
+def _open_generation(folder: Path) -> _Generation:
+    for attempt in (1, 2, 3):
+        generation = generations.current_generation(folder)
+        try:
+            manifest = generations.read_manifest(generation)
+            generations.verify_files(generation, manifest)
+            store = ChunkStore.open(generation / build.CHUNKS)
+            lexical = LexicalIndex.open(generation / build.LEXICAL)
+            dense = DenseIndex.open(generation / build.VECTORS) if manifest.vectors else None
+        except IndexDamagedError:
+            # A writer may have replaced and removed the generation while it was being opened.
+            if attempt == 3 or generations.current_generation(folder) == generation:
+                raise
+        else:
+            return _Generation(generation, manifest, store, lexical, dense)
+    raise AssertionError("unreachable")

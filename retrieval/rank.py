@@ -1,0 +1,99 @@
+"""Fuse what BM25 and the vectors found into one ranking, and weigh in what a chunk is.
+
+Scores are first divided by the best one of their retriever, so that they share a scale, then
+combined. Measured against reciprocal rank fusion in `benchmarks/RESULTS.md`: ranks throw away
+how far the first hit leads. Pure functions: no files, no models.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+
+from retrieval.lexical import STOP_WORDS
+
+DENSE_WEIGHT = 0.5  # of the fused score; the rest is BM25's
+TEST_PRIOR = 0.8  # tests repeat the words of what they test
+EXAMPLE_PRIOR = 0.9
+CHANGELOG_PRIOR = 0.7  # changelogs name everything and explain nothing
+DEFINITION_BOOST = 1.1  # a chunk that defines a name of the question
+MIN_NAME_CHARS = 3  # shorter names occur in questions by chance
+
+_TEST = re.compile(
+    r"(^|/)(tests?|testing|specs?|__tests__)/|(^|/)test_|_test\.|\.(test|spec)\.", re.I
+)
+_EXAMPLE = re.compile(r"(^|/)(examples?|demos?|samples?|tutorials?)/", re.I)
+_CHANGELOG = re.compile(
+    r"(^|/)(change-?logs?|changes|history|news|releases?|release-?notes|whats-?new)(\.\w+$|$|/)",
+    re.I,
+)
+
+
+def fuse_scores(
+    lexical: Mapping[int, float], cosine: Mapping[int, float], *, dense_weight: float = DENSE_WEIGHT
+) -> dict[int, float]:
+    """Fuse two retrievers by a convex combination of their scores.
+
+    :param lexical: chunk number → BM25 score, at least 0; a missing chunk counts as 0.
+    :param cosine: chunk number → cosine similarity, in [-1, 1]; likewise.
+    :param dense_weight: share of the cosine, in [0, 1].
+    :return: chunk number → score, no unit, in [0, 1].
+    :raises ValueError: `dense_weight` is out of range.
+
+    Source: Bruch, Gai & Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval",
+    ACM TOIS 42(1), 2023, doi:10.1145/3596512, with division by the maximum to normalise.
+    """
+    if not 0.0 <= dense_weight <= 1.0:
+        raise ValueError(f"dense_weight must lie in [0, 1], but is {dense_weight}")
+    best_lexical = max(lexical.values(), default=0.0) or 1.0
+    best_cosine = max(cosine.values(), default=0.0)
+    best_cosine = best_cosine if best_cosine > 0 else 1.0
+    return {
+        number: (1 - dense_weight) * lexical.get(number, 0.0) / best_lexical
+        + dense_weight * max(cosine.get(number, 0.0), 0.0) / best_cosine
+        for number in {**lexical, **cosine}
+    }
+
+
+def path_prior(path: str) -> float:
+    """Rate how likely a file answers a question, by what its path says it is.
+
+    :param path: POSIX, relative.
+    :return: a factor in (0, 1].
+    """
+    if _TEST.search(path):
+        return TEST_PRIOR
+    if _CHANGELOG.search(path):
+        return CHANGELOG_PRIOR
+    return EXAMPLE_PRIOR if _EXAMPLE.search(path) else 1.0
+
+
+def question_words(question: str) -> frozenset[str]:
+    """Return the words of a question that could be names: lower case, identifiers whole."""
+    words = (word.lower() for word in re.findall(r"\w+", question))
+    return frozenset(
+        word for word in words if len(word) >= MIN_NAME_CHARS and word not in STOP_WORDS
+    )
+
+
+def definition_boost(words: frozenset[str], symbol: str) -> float:
+    """Rate a chunk higher that defines a name which stands in the question.
+
+    :param words: as `question_words` gives them.
+    :param symbol: `Chunk.symbol`.
+    :return: a factor of at least 1.
+    """
+    names = {re.split(r"[.:›]+", name)[-1].strip().lower() for name in symbol.split(", ")}
+    return DEFINITION_BOOST if names & words else 1.0
+
+
+def rarity(chunks_with_token: int, chunks: int) -> float:
+    """Rate how telling a token is, by its inverse document frequency.
+
+    :return: in [0, 1]: 0 for a token in every chunk, 1 for one in none.
+
+    Source: Robertson & Zaragoza, 2009, doi:10.1561/1500000019, scaled by its largest value.
+    """
+    if chunks < 1:
+        return 1.0
+    largest = math.log(1 + (chunks + 0.5) / 0.5)
+    return math.log(1 + (chunks - chunks_with_token + 0.5) / (chunks_with_token + 0.5)) / largest
