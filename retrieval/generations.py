@@ -113,7 +113,8 @@ def current_generation(folder: Path) -> Path:
 def damaged(folder: Path, reason: str) -> IndexDamagedError:
     """Make the error that says what to run about a damaged index."""
     return IndexDamagedError(
-        f"the index in {folder} is damaged ({reason}); run `codeqa index REPO --index {folder}` again"
+        f"the index in {folder} is damaged ({reason}); "
+        f"run `codeqa index REPO --index {folder}` again"
     )
 
 

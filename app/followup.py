@@ -1,0 +1,51 @@
+"""A follow-up question made to stand alone, so that retrieval can find what it is about.
+
+With a language model, the model rewrites it. Without one, a pronoun is replaced by what the last
+question was about, or that is appended. The rewrite is always shown to the person who asked.
+"""
+
+import re
+from collections.abc import Sequence
+
+from retrieval.lexical import STOP_WORDS
+from retrieval.prompt import Turn
+
+MAX_TOPIC_WORDS = 8
+MIN_CONTENT_WORDS = 4  # a question with as many words of its own needs no topic added
+
+_PRONOUN = re.compile(r"\b(it|its|this|that|these|those|them|they|one|ones|there)\b", re.I)
+_OPENING = re.compile(r"^(?:and|but|so|also|ok|okay|then|what about|how about)\b[,:]?\s*", re.I)
+_WORD = re.compile(r"[\w.:/-]*\w")
+
+
+def stand_alone(question: str, history: Sequence[Turn]) -> str:
+    """Rewrite a follow-up by rule.
+
+    :param history: earlier turns, oldest first; their questions stand alone already.
+    :return: the question as it is where there is no history or it needs none.
+    """
+    if not history:
+        return question
+    topic = _topic(history[-1].question)
+    rest = _OPENING.sub("", question.strip())
+    is_continued = rest != question.strip()
+    own = [word for word in _WORD.findall(rest) if word.lower() not in STOP_WORDS]
+    pronoun = _PRONOUN.search(rest)
+    if not topic or not (pronoun or is_continued or len(own) < MIN_CONTENT_WORDS):
+        return question
+    if pronoun and pronoun[0].lower() not in ("its", "there"):
+        return rest[: pronoun.start()] + topic + rest[pronoun.end() :]
+    return f"{rest.rstrip('?. ')} ({topic})?"
+
+
+def _topic(question: str) -> str:
+    """Return what a question is about: the words after its last stop word, such as a noun phrase."""
+    run: list[str] = []
+    best: list[str] = []
+    for word in _WORD.findall(question):
+        if word.lower() in STOP_WORDS:
+            run = []
+        else:
+            run.append(word)
+            best = run
+    return " ".join(best[-MAX_TOPIC_WORDS:])
