@@ -118,7 +118,8 @@ def answer(
         yield Delta(text)
     elif chat is None:
         embed = None if words_only else index.embedder.embed
-        text = extractive.answer_extractively(question, hits, rarity=index.rarity, embed=embed)
+        extract = extractive.answer_extractively(question, hits, rarity=index.rarity, embed=embed)
+        text = extract.text
         abstained = False
         yield Delta(text)
     else:

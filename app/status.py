@@ -1,0 +1,99 @@
+"""What `codeqa status` says of an index."""
+
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from data_tools.clone import count_commits_behind
+from data_tools.errors import SourceError
+from retrieval.generations import RepositoryRecord
+from retrieval.index import CodeIndex
+
+TOP_REASONS = 10
+
+
+def print_status(folder: str, *, offline: bool, list_skipped: bool, as_json: bool) -> None:
+    """Print repositories, commits, counts, what was skipped and why, and the distance behind.
+
+    :param offline: do not ask the remotes.
+    :param list_skipped: every skipped file instead of a count by reason.
+    :raises CodeQAError: the index cannot be opened.
+    """
+    with CodeIndex.open(folder) as index:
+        records = [
+            _describe(index, record, offline, list_skipped)
+            for record in index.manifest.repositories
+        ]
+        if as_json:
+            print(json.dumps(_summary(index) | {"repositories": records}, ensure_ascii=False))
+            return
+        for record in records:
+            _print_repository(record)
+        summary = _summary(index)
+        vectors = "with vectors" if index.vectors_ready else "words alone, vectors are not made yet"
+        print(
+            f"{folder}: {summary['chunks']:,} chunks, {vectors}, by {summary['embedder']}, "
+            f"made {summary['created_at']}"
+        )
+
+
+def _summary(index: CodeIndex) -> dict[str, Any]:
+    manifest = index.manifest
+    created = datetime.fromtimestamp(manifest.created_at, UTC)
+    return {
+        "format": manifest.format,
+        "embedder": manifest.embedder.name,
+        "chunks": manifest.chunks,
+        "vectors": manifest.vectors,
+        "created_at": created.isoformat(timespec="seconds"),
+    }
+
+
+def _describe(
+    index: CodeIndex, record: RepositoryRecord, offline: bool, list_skipped: bool
+) -> dict[str, Any]:
+    skipped = index.skipped(record.name)
+    behind: int | str | None = None
+    if not offline:
+        try:
+            behind = count_commits_behind(record.repository)
+        except SourceError as error:
+            behind = str(error)
+    details: dict[str, Any] = {
+        "name": record.name,
+        "location": record.location,
+        "ref": record.ref,
+        "commit": record.commit,
+        "files": record.files,
+        "chunks": record.chunks,
+        "languages": dict(index.languages(record.name)),
+        "skipped": dict(Counter(re.sub(r" \([^)]*\d[^)]*\)", "", file.reason) for file in skipped)),
+        "behind": behind,
+    }
+    if list_skipped:
+        details["skipped_files"] = {file.path: file.reason for file in skipped}
+    return details
+
+
+def _print_repository(details: dict[str, Any]) -> None:
+    ref = f" ({details['ref']})" if details["ref"] else ""
+    print(f"{details['name']} @ {details['commit'][:12]}{ref}  {details['location']}")
+    languages = ", ".join(f"{name} {count:,}" for name, count in details["languages"].items())
+    print(f"  {details['files']:,} files, {details['chunks']:,} chunks: {languages}")
+    behind = details["behind"]
+    if isinstance(behind, str):
+        print(f"  how far behind is not known: {behind}")
+    elif behind is not None:
+        print(f"  {behind:,} commits behind" if behind else "  up to date")
+    if "skipped_files" in details:
+        for path, reason in details["skipped_files"].items():
+            print(f"  skipped {path}: {reason}")
+        return
+    reasons = Counter(details["skipped"]).most_common(TOP_REASONS)
+    for reason, count in reasons:
+        print(f"  skipped {count:,}: {reason}")
+    rest = sum(details["skipped"].values()) - sum(count for _, count in reasons)
+    if rest:
+        print(f"  skipped {rest:,} for other reasons; see --skipped")

@@ -1,0 +1,1 @@
+"""Speed and quality beside a baseline, in one run: `make bench`."""
