@@ -26,8 +26,11 @@ from retrieval.prompt import (
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-MIN_COSINE = 0.30  # evidence below this, and below the next, is too weak to answer from
+# Evidence is too weak to answer from if it is below both. Chosen on questions about one repository
+# asked of another: 45 to 75 % of those abstain, 2 % of the questions about the repository itself.
+MIN_COSINE = 0.40
 MIN_COVERAGE = 0.55  # share of the question's words, weighed by rarity, that the evidence holds
+MIN_COVERAGE_ALONE = 0.35  # while there are no vectors
 MAX_REWRITE_CHARS = 500
 
 Mode = Literal["model", "extractive"]
@@ -149,7 +152,7 @@ def _ask(chat: "BaseChatModel", messages: Sequence[Message]) -> Iterator[str]:
 
     from app.llm import stream_text
 
-    stream = stream_text(chat, convert_to_messages(list(messages)))
+    stream = stream_text(chat, convert_to_messages([dict(message) for message in messages]))
     with closing(stream):
         yield from stream
 
@@ -189,9 +192,16 @@ def _missing_words(index: CodeIndex, question: str, hits: Sequence[Hit]) -> list
     covered = sum(weight for token, weight in weights.items() if token in held)
     coverage = covered / total if total else 0.0
     cosine = max((hit.cosine for hit in hits if hit.cosine is not None), default=None)
-    if hits and (coverage >= MIN_COVERAGE or (cosine is not None and cosine >= MIN_COSINE)):
+    if cosine is None:
+        is_weak = coverage < MIN_COVERAGE_ALONE
+    else:
+        is_weak = coverage < MIN_COVERAGE and cosine < MIN_COSINE
+    if hits and not is_weak:
         return None
-    return sorted((t for t in tokens if t not in held), key=lambda token: -weights[token])
+    missing = {token: weight for token, weight in weights.items() if token not in held}
+    words = {token: word for word in question.split() for token in query_tokens(word)}
+    best_first = sorted(missing, key=lambda token: -missing[token])
+    return list(dict.fromkeys(words.get(token, token).strip("?!.,;:()'\"") for token in best_first))
 
 
 def _say_what_is_missing(

@@ -9,8 +9,9 @@ from data_tools.permalink import line_link
 
 _CITATION = re.compile(
     r"\[(?P<passage>\d{1,3})"
-    r"(?::\s*L?(?P<start>\d{1,7})(?:\s*[-–]\s*L?(?P<end>\d{1,7}))?|(?<!\w\[\d)(?<!\w\[\d\d))\]"  # not x[0]
-    r"(?!\()"  # nor a Markdown link's text
+    r"(?::\s*L?(?P<start>\d{1,7})(?:\s*[-–]\s*L?(?P<end>\d{1,7}))?"
+    r"|(?<!\w\[\d)(?<!\w\[\d\d))\]"  # `x[0]` is none
+    r"(?!\()"  # nor is a Markdown link's text
 )
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 

@@ -8,9 +8,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 from data_tools.errors import CodeQAError
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DEFAULT_INDEX = ".codeqa/index"
 DEFAULT_PORT = 7860
@@ -66,13 +68,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(commands: Any, name: str, summary: str, example: str) -> Any:
+def _add_command(
+    commands: Commands, name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
     return commands.add_parser(
         name, help=summary, description=summary, epilog=f"example: {example}"
     )
 
 
-def _add_index_option(parser: Any) -> None:
+def _add_index_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index",
         metavar="DIR",
@@ -81,7 +85,7 @@ def _add_index_option(parser: Any) -> None:
     )
 
 
-def _add_embedder_option(parser: Any) -> None:
+def _add_embedder_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedder",
         metavar="MODEL",
@@ -90,7 +94,7 @@ def _add_embedder_option(parser: Any) -> None:
     )
 
 
-def _add_model_options(parser: Any) -> None:
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--llm",
         metavar="SPEC",
@@ -108,7 +112,7 @@ def _add_model_options(parser: Any) -> None:
     )
 
 
-def _add_filters(parser: Any) -> None:
+def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=_positive, default=8, help="passages (default: %(default)s)")
     parser.add_argument("--repo", action="append", metavar="NAME", help="only this repository")
     parser.add_argument("--language", action="append", metavar="NAME", help="only this language")
@@ -122,7 +126,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _add_chat(commands: Any) -> None:
+def _add_chat(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "chat",
@@ -144,7 +148,7 @@ def _add_chat(commands: Any) -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
-def _add_index(commands: Any) -> None:
+def _add_index(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "index",
@@ -156,7 +160,7 @@ def _add_index(commands: Any) -> None:
     _add_embedder_option(parser)
 
 
-def _add_ask(commands: Any) -> None:
+def _add_ask(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "ask",
@@ -170,7 +174,7 @@ def _add_ask(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_search(commands: Any) -> None:
+def _add_search(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "search",
@@ -186,7 +190,7 @@ def _add_search(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
-def _add_status(commands: Any) -> None:
+def _add_status(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "status",
@@ -199,7 +203,7 @@ def _add_status(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_flatten(commands: Any) -> None:
+def _add_flatten(commands: Commands) -> None:
     parser = _add_command(
         commands,
         "flatten",

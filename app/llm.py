@@ -61,7 +61,7 @@ def open_chat_model(
     return load_folder(spec, temperature=temperature, max_tokens=max_tokens)
 
 
-def stream_text(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Iterator[str]:
+def stream_text(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Generator[str]:
     """Yield the answer to `messages` piece by piece, without the model's thinking.
 
     Closing the iterator stops the model: the connection is closed, or the generation ends.

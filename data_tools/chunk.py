@@ -121,7 +121,10 @@ def _cut_syntax(
     root = syntax.parse(file.text, file.language, deadline)
     done: list[Piece] = []
     # A stack, not recursion: hostile code nests deeper than Python's own limit.
-    stack = [(syntax.Part(root, 0, len(lines), (), False), "")]
+    whole = syntax.Part(root, 0, len(lines))
+    if measure(0, len(lines)) <= max_chars:
+        return [Piece(0, len(lines), syntax.names_within(whole, file.language))]
+    stack = [(whole, "")]
     while stack:
         if time.monotonic() > deadline:
             raise syntax.CannotParseError("took too long")
@@ -130,14 +133,13 @@ def _cut_syntax(
         if measure(part.start, part.end) <= max_chars:
             done.append(piece)
             continue
-        inner = part.symbols[0] if part.symbols else scope
-        parts = syntax.split(part, inner)
+        parts = syntax.split(part, file.language)
         if len(parts) > 1:
-            stack.extend((child, inner) for child in reversed(parts))
+            stack.extend((child, part.scope) for child in reversed(parts))
         elif parts and parts[0].node.id != part.node.id:
-            stack.append((parts[0], inner))
+            stack.append((parts[0], part.scope))
         else:
-            done.extend(_cut_lines(replace(piece, scope=inner), lines, measure, max_chars))
+            done.extend(_cut_lines(replace(piece, scope=part.scope), lines, measure, max_chars))
     return done
 
 

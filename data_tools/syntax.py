@@ -1,7 +1,6 @@
 """Syntax trees through tree-sitter: which lines of a file belong together, and their names.
 
-One set of node types serves all grammars, because they name the same things alike. Offsets
-of tree-sitter are bytes; only rows are used here, so they agree with lines of text.
+Offsets of tree-sitter are bytes; only rows are used here, so they agree with lines of text.
 """
 
 import importlib
@@ -11,36 +10,18 @@ from functools import cache
 
 import tree_sitter
 
+from data_tools.definitions import find_definition, find_inner_definitions, name_of
 from data_tools.languages import BY_NAME
 
 READ_BYTES = 65_536  # handed to the parser at a time; it checks the clock in between
-MAX_NAME_CHARS = 80
+MAX_INNER_NAMES = 8  # listed for a part that defines several things
+_SEPARATORS = {"cpp": "::"}  # between the parts of a qualified name; elsewhere a full stop
 
-_DEFINITIONS = frozenset(
-    # Python, JavaScript, TypeScript, PHP, shell
-    "class_definition function_definition class_declaration abstract_class_declaration "
-    "function_declaration generator_function_declaration method_definition method_declaration "
-    "interface_declaration type_alias_declaration enum_declaration trait_declaration "
-    "internal_module "
-    # Go, Rust
-    "type_spec type_alias method_elem struct_item enum_item union_item trait_item impl_item "
-    "mod_item function_item function_signature_item macro_definition type_item "
-    # Java, C#, Kotlin, Scala
-    "constructor_declaration record_declaration annotation_type_declaration struct_declaration "
-    "delegate_declaration property_declaration namespace_declaration object_declaration "
-    "object_definition trait_definition enum_definition companion_object "
-    # C, C++
-    "class_specifier struct_specifier enum_specifier union_specifier type_definition "
-    "namespace_definition preproc_function_def concept_definition "
-    # Ruby
-    "module class method singleton_method".split()
-)
 # What stands before a definition and belongs to it.
 _LEADING = frozenset(
     "comment line_comment block_comment multiline_comment attribute_item inner_attribute_item "
     "decorator annotation marker_annotation modifiers attribute_list".split()
 )
-_FUNCTION_VALUES = frozenset("arrow_function function_expression function class".split())
 
 
 class CannotParseError(Exception):
@@ -53,14 +34,16 @@ class Part:
 
     :param start: 0-based row.
     :param end: 0-based row, exclusive.
-    :param symbols: qualified names that it defines.
+    :param symbols: qualified names that it defines, or else that of what it belongs to.
+    :param scope: qualified name that those of its children start with, or "".
     """
 
     node: tree_sitter.Node
     start: int
     end: int
-    symbols: tuple[str, ...]
-    is_definition: bool
+    symbols: tuple[str, ...] = ()
+    is_definition: bool = False
+    scope: str = ""
 
 
 @cache
@@ -94,19 +77,18 @@ def parse(text: str, language: str, deadline: float) -> tree_sitter.Node:
     return tree.root_node
 
 
-def split(part: Part, scope: str) -> list[Part]:
+def split(part: Part, language: str) -> list[Part]:
     """Divide a part's rows among the children of its node.
 
     Comments and decorators go with what follows them; the rows of the node itself go with the
     child that follows, or after the last child with that one.
 
-    :param scope: qualified name of the enclosing definition, or "".
     :return: parts that cover the same rows without gap or overlap.
     """
     groups: list[tuple[int, tree_sitter.Node]] = []  # first row, node that names the group
     last_row, leading = -1, False
-    definition = _find_definition(part.node)
-    body = None if definition is None else definition.child_by_field_name("body")
+    owner = find_definition(part.node)
+    body = None if owner is None else owner.child_by_field_name("body")
     # The signature stays with the start of the body: neither is much use without the other.
     for child in (body or part.node).named_children:
         first, last = child.start_point.row, _last_row(child)
@@ -115,7 +97,7 @@ def split(part: Part, scope: str) -> list[Part]:
         is_leading = child.type in _LEADING
         if groups and (leading or first <= last_row):
             start, named = groups[-1]
-            if leading or (_find_definition(named) is None and not is_leading):
+            if leading or (find_definition(named) is None and not is_leading):
                 groups[-1] = (start, child)
         else:
             groups.append((first, child))
@@ -124,9 +106,15 @@ def split(part: Part, scope: str) -> list[Part]:
     starts = [part.start, *(row for row, _ in groups[1:])]
     ends = [*starts[1:], part.end]
     return [
-        Part(node, start, end, *_describe(node, scope))
+        _make_part(node, start, end, owner, part.scope, language)
         for (_, node), start, end in zip(groups, starts, ends, strict=False)
     ]
+
+
+def names_within(part: Part, language: str) -> tuple[str, ...]:
+    """List what the children of a part define."""
+    names = dict.fromkeys(name for child in split(part, language) for name in child.symbols)
+    return tuple(names)
 
 
 def _last_row(node: tree_sitter.Node) -> int:
@@ -135,43 +123,31 @@ def _last_row(node: tree_sitter.Node) -> int:
     return end.row - 1 if end.column == 0 and end.row > node.start_point.row else end.row
 
 
-def _describe(node: tree_sitter.Node, scope: str) -> tuple[tuple[str, ...], bool]:
-    definition = _find_definition(node)
-    name = None if definition is None else _name(definition)
+def _make_part(
+    node: tree_sitter.Node,
+    start: int,
+    end: int,
+    owner: tree_sitter.Node | None,
+    scope: str,
+    language: str,
+) -> Part:
+    """Name a part.
+
+    :param owner: the definition that `scope` names already, which `node` may still wrap.
+    """
+    outer = (scope,) if scope else ()
+    definition = find_definition(node)
+    if definition is None:
+        inner = map(name_of, find_inner_definitions(node, MAX_INNER_NAMES))
+        names = tuple(_qualify(scope, name, language) for name in inner if name)
+        return Part(node, start, end, names or outer, False, scope)
+    known = owner is not None and (definition == owner or owner.type == "type_definition")
+    name = "" if known else name_of(definition)
     if not name:
-        return ((scope,) if scope else ()), definition is not None
-    return (f"{scope}.{name}" if scope else name,), True
+        return Part(node, start, end, outer, True, scope)
+    qualified = _qualify(scope, name, language)
+    return Part(node, start, end, (qualified,), True, qualified)
 
 
-def _find_definition(node: tree_sitter.Node) -> tree_sitter.Node | None:
-    """Find the definition that `node` is or wraps (a decorator, `export`, a template)."""
-    if node.type in _DEFINITIONS:
-        return node
-    if node.type in (
-        "decorated_definition",
-        "export_statement",
-        "template_declaration",
-        "type_declaration",
-        "expression_statement",
-        "ambient_declaration",
-    ):
-        return next(filter(None, map(_find_definition, node.named_children)), None)
-    if node.type in ("lexical_declaration", "variable_declaration"):
-        for declarator in node.named_children:
-            value = declarator.child_by_field_name("value")
-            if value is not None and value.type in _FUNCTION_VALUES:
-                return declarator
-    return None
-
-
-def _name(node: tree_sitter.Node) -> str:
-    """Return the name that a definition gives to something, or "" if it gives none."""
-    for field in ("name", "type", "declarator"):
-        found = node.child_by_field_name(field)
-        while found is not None:
-            inner = found.child_by_field_name("declarator") or found.child_by_field_name("name")
-            if inner is None:
-                text = (found.text or b"").decode("utf-8", errors="replace")
-                return text.split("(")[0].split("<")[0].strip(" *&")[:MAX_NAME_CHARS]
-            found = inner
-    return ""
+def _qualify(scope: str, name: str, language: str) -> str:
+    return f"{scope}{_SEPARATORS.get(language, '.')}{name}" if scope else name

@@ -67,7 +67,8 @@ class DenseIndex:
         parameters = None
         if allowed is not None:
             numbers = np.asarray(allowed, dtype=np.int64)
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(numbers))
+            selector = faiss.IDSelectorBatch(numbers)
+            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         cosines, numbers = self._index.search(query[None, :], limit, params=parameters)
         return [
             (int(number), float(cosine))

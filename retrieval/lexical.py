@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(
     "each for from get gets had has have how i if in into is it its itself may me might my no nor "
     "not of on one or our shall should so some such than that the their them then there these "
     "they this those to too us use used uses using was we were what when where which while who "
-    "whose why will with would you your".split()
+    "whose why will with would you your explain describe tell please understand want know".split()
 )
 
 
@@ -160,7 +160,7 @@ class LexicalIndex:
             query = query.and_must_match(*filters)
         found = self._searcher.search(query, limit, count=False).hits
         numbers = self._searcher.fast_field_values("id", [address for _, address in found])
-        return [(int(n), float(score)) for n, (score, _) in zip(numbers, found, strict=True)]
+        return [(int(n or 0), float(score)) for n, (score, _) in zip(numbers, found, strict=True)]
 
     def document_frequencies(self, tokens: Sequence[str]) -> list[int]:
         """Count the chunks whose body holds each token."""

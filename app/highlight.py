@@ -1,0 +1,60 @@
+"""Source code as lines of highlighted HTML, by Pygments.
+
+Colours are left to `web.css`: tokens only get classes, so that light and dark differ by style
+alone. All text is escaped. Code that is too long or that no lexer reads stays plain.
+"""
+
+from functools import cache, lru_cache
+from html import escape
+from typing import Any
+
+from data_tools.text import split_lines
+
+MAX_CHARS = 100_000  # lexers read about a megabyte a second, and a person waits
+MAX_LINE_CHARS = 2_000  # longer lines are data, and slow to match
+CLASS_PREFIX = "hl-"
+LEXERS = {  # our names for languages → those of Pygments, where they differ
+    "asciidoc": "text",
+    "jupyter": "markdown",
+    "restructuredtext": "rst",
+    "svelte": "html",
+    "vue": "html",
+}
+
+
+@lru_cache(maxsize=256)
+def highlight_lines(text: str, language: str) -> tuple[str, ...]:
+    """Highlight code.
+
+    :param language: of `data_tools.languages`, or any name that Pygments knows.
+    :return: safe HTML for each line of `split_lines(text)`, without newlines; each stands alone.
+    """
+    lines = [line.rstrip("\r\n") for line in split_lines(text)]
+    if len(text) <= MAX_CHARS and all(len(line) <= MAX_LINE_CHARS for line in lines):
+        import pygments
+
+        marked = str(pygments.highlight("\n".join(lines), _lexer(language), _formatter()))
+        highlighted = marked.removesuffix("\n").split("\n")
+        if len(highlighted) == len(lines):
+            return tuple(highlighted)
+    return tuple(escape(line) for line in lines)
+
+
+@cache
+def _lexer(language: str) -> Any:  # noqa: ANN401
+    from pygments.lexers import get_lexer_by_name
+    from pygments.lexers.special import TextLexer
+    from pygments.util import ClassNotFound
+
+    options = {"stripnl": False, "ensurenl": True}
+    try:
+        return get_lexer_by_name(LEXERS.get(language, language), **options)
+    except ClassNotFound:
+        return TextLexer(**options)
+
+
+@cache
+def _formatter() -> Any:  # noqa: ANN401
+    from pygments.formatters import HtmlFormatter
+
+    return HtmlFormatter(nowrap=True, classprefix=CLASS_PREFIX)
