@@ -4,7 +4,7 @@ The evidence comes first, then the text as it is written, then the whole answer 
 checked. Where the evidence is too weak there is no answer, but what was looked for and where.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -97,7 +97,7 @@ def answer(
     repos: Sequence[str] | None = None,
     languages: Sequence[str] | None = None,
     path_glob: str | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Answer a question from the index: evidence first, then text, then the checked answer.
 
     :param chat: the language model; None answers with quotations.

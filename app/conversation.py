@@ -1,15 +1,22 @@
 """A conversation as the page shows it: what was asked, and what has come of it so far.
 
-Pure: the events of `app.answer` go in, records to show come out.
+The events of `app.answer` go in, records to show come out. What goes wrong becomes a part of the
+record: it is said where the answer would be, and the conversation goes on.
 """
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
 from app.citations import Checked, check_citations
+from data_tools.errors import CodeQAError
 from retrieval.index import Hit
 from retrieval.prompt import Turn
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,9 @@ class Exchange:
         return not (self.answer or self.problem or self.stopped)
 
 
+Conversation = tuple[Exchange, ...]
+
+
 def take(exchange: Exchange, event: Event) -> Exchange:
     """Add one event to an exchange."""
     match event:
@@ -51,6 +61,33 @@ def take(exchange: Exchange, event: Event) -> Exchange:
             return replace(exchange, text=exchange.text + text)
         case Answer():
             return replace(exchange, answer=event)
+
+
+def follow(
+    exchange: Exchange, events: Generator[Event], *, step_s: float = 0.0
+) -> Iterator[Exchange]:
+    """Yield the exchange as it grows; closing this closes `events`, which stops the model.
+
+    :param step_s: pieces of text that come faster are put together.
+    """
+    last_s = 0.0
+    with closing(events):
+        try:
+            for event in events:
+                exchange = take(exchange, event)
+                now_s = time.monotonic()
+                if not isinstance(event, Delta) or now_s - last_s >= step_s:
+                    last_s = now_s
+                    yield exchange
+        except CodeQAError as error:
+            yield replace(exchange, problem=str(error))
+        except Exception as error:  # a bug must not end the conversation
+            log.exception("a question could not be answered")
+            yield replace(
+                exchange,
+                problem=f"Something went wrong ({type(error).__name__}: {error}). "
+                "The server's log has the details; you can go on asking.",
+            )
 
 
 def check(exchange: Exchange) -> Checked:

@@ -24,6 +24,8 @@ MAX_REPOSITORIES = 4  # more would not be asked about in so few questions
 MAX_CHUNKS = 50_000  # of one repository; reading more would keep the page waiting
 MAX_HEADING_CHARS = 48
 MIN_NAME_CHARS = 5
+ENOUGH_DOCUMENTATION = 12  # lines: what has as many is written for others to use
+TYPE_WEIGHT = 0.2  # of that for types: those that all else mentions say more than the long ones
 SIGNATURE_LINES = 24  # a longer one hides its docstring
 
 # Words too general to ask about by themselves.
@@ -75,6 +77,7 @@ _NOUNS_TOO = frozenset(  # "build environment" is one, "build the documentation"
     "benchmark build cache change export format import launch log measure monitor profile query "
     "release run schedule search set start stream test trace".split()
 )
+_COMMON_VERBS = frozenset("contribute install upgrade".split())  # true of any repository
 _DETERMINERS = frozenset("a an the your multiple several custom".split())
 _SMALL_WORDS = frozenset("a an and as at by for from in into of on or the to via with your".split())
 
@@ -101,6 +104,7 @@ class _Name:
     name: str
     is_type: bool
     rank: tuple[bool, ...]
+    documentation: int  # lines
 
 
 def draw_examples(index: CodeIndex, count: int = EXAMPLES) -> list[str]:
@@ -125,7 +129,13 @@ def _draw_from(index: CodeIndex, repo: str) -> list[list[str]]:
     headings = sorted(_ask_headings(chunks, repo), key=lambda found: found.rank, reverse=True)
     names = list(_find_names(chunks))
     rarity = index.rarity([query_tokens(name.name)[0] for name in names])
-    order = sorted(range(len(names)), key=lambda at: (names[at].rank, -rarity[at]), reverse=True)
+    weight = [
+        (TYPE_WEIGHT if name.is_type else 1.0)
+        * (min(name.documentation, ENOUGH_DOCUMENTATION) / ENOUGH_DOCUMENTATION)
+        + (1 - rare)
+        for name, rare in zip(names, rarity, strict=True)
+    ]
+    order = sorted(range(len(names)), key=lambda at: (names[at].rank, weight[at]), reverse=True)
     types = [f"What does `{names[at].name}` do?" for at in order if names[at].is_type]
     functions = [f"How does `{names[at].name}` work?" for at in order if not names[at].is_type]
     return [overview, [heading.question for heading in headings], types, functions]
@@ -173,7 +183,7 @@ def ask_heading(title: str, repo: str) -> tuple[str, int] | None:
     rest = [word.lower() for word in words[1:]]
     if not is_verb or not 2 <= len(rest) <= 6 or "and" in rest or rest[-1] in _SMALL_WORDS:
         return None
-    return f"How do I {_lower_case([verb, *words[1:]])}?", 2
+    return f"How do I {_lower_case([verb, *words[1:]])}?", 1 if verb in _COMMON_VERBS else 2
 
 
 def _lower_case(words: Sequence[str]) -> str:
@@ -194,9 +204,10 @@ def _find_names(chunks: Iterable[Chunk]) -> Iterator[_Name]:
             match = _DEFINITION.match(line)
             if match and _is_telling(match["name"], is_type=bool(match["type"])):
                 name = match["name"]
+                documentation = _count_documentation(lines, at)
                 several_words = len(_words_of(name)) > 1
-                rank = (_is_documented(lines, at), not _ASIDE.search(chunk.path), several_words)
-                yield _Name(name, bool(match["type"]), rank)
+                rank = (documentation > 0, not _ASIDE.search(chunk.path), several_words)
+                yield _Name(name, bool(match["type"]), rank, documentation)
 
 
 def _words_of(name: str) -> list[str]:
@@ -227,9 +238,5 @@ def _count_documentation(lines: Sequence[str], at: int) -> int:
     begin = at + next((n for n, line in enumerate(span, 1) if line.rstrip().endswith(":")), 0)
     if begin == at or begin == len(lines) or not (quote := _DOCSTRING.match(lines[begin])):
         return 0
-    count = 1 - lines[begin].count(quote[1], quote.end(1)) and 1
-    for line in lines[begin + 1 :]:
-        if not count or quote[1] in line:
-            break
-        count += 1
-    return max(count, 1)
+    text = [lines[begin][quote.end(1) :], *lines[begin + 1 :]]
+    return next((n for n, line in enumerate(text, 1) if quote[1] in line), len(text))

@@ -15,6 +15,7 @@ MIN_CONTENT_WORDS = 2  # a question with as many words of its own needs no topic
 
 _PRONOUN = re.compile(r"\b(it|its|this|that|these|those|them|they|one|ones|there)\b", re.I)
 _OPENING = re.compile(r"^(?:and|but|so|also|ok|okay|then|what about|how about)\b[,:]?\s*", re.I)
+_DEFINES = re.compile(r"(what|who|where|how|which)\W+(is|are|does|do)\b", re.I)
 _WORD = re.compile(r"[\w.:/-]*\w")
 
 
@@ -40,7 +41,7 @@ def _is_fragment(question: str) -> bool:
     """Tell whether a question names too little to be searched for by itself."""
     own = [word for word in _WORD.findall(question) if word.lower() not in STOP_WORDS]
     names_something = any(re.search(r"[a-z][A-Z]|_|\d|^[A-Z]{2}", word) for word in own)
-    asks_for_it = own and re.match(r"(what|who|where|how|which)\W+(is|are|does|do)\b", question, re.I)
+    asks_for_it = own and _DEFINES.match(question)
     return len(own) < MIN_CONTENT_WORDS and not names_something and not asks_for_it
 
 

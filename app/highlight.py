@@ -4,10 +4,12 @@ Colours are left to `web.css`: tokens only get classes, so that light and dark d
 alone. All text is escaped. Code that is too long or that no lexer reads stays plain.
 """
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from html import escape
 from typing import Any
 
+from data_tools.chunk import Chunk
 from data_tools.text import split_lines
 
 MAX_CHARS = 100_000  # lexers read about a megabyte a second, and a person waits
@@ -20,6 +22,19 @@ LEXERS = {  # our names for languages → those of Pygments, where they differ
     "svelte": "html",
     "vue": "html",
 }
+
+
+def highlight_passage(chunk: Chunk, file_text: str) -> Sequence[str]:
+    """Highlight a chunk as a part of its file, because it may start inside a docstring.
+
+    :param file_text: the whole file; the chunk stands alone where it is not, or no longer, of it.
+    :return: as `highlight_lines` does, for the lines of the chunk.
+    """
+    span = slice(chunk.start_line - 1, chunk.end_line)
+    fits = len(file_text) <= MAX_CHARS and "".join(split_lines(file_text)[span]) == chunk.text
+    if fits:
+        return highlight_lines(file_text, chunk.language)[span]
+    return highlight_lines(chunk.text, chunk.language)
 
 
 @lru_cache(maxsize=256)

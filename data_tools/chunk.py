@@ -17,7 +17,7 @@ from data_tools.text import split_lines
 
 MAX_CHARS = 1_600  # a chunk's size, but for single lines longer than that
 SMALL_CHARS = 200  # definitions below this join their neighbours; larger ones stand alone
-PARSE_TIMEOUT_S = 2.0  # then the file is cut at blank lines instead
+PARSE_TIMEOUT_S = 2.0  # the largest files that people write by hand take a fifth of it
 MAX_SYMBOLS = 8  # names listed for one chunk
 
 
@@ -67,10 +67,13 @@ class _Measure:
         return self._before[end] - self._before[start]
 
 
-def chunk_file(file: SourceFile, *, max_chars: int = MAX_CHARS) -> list[Chunk]:
+def chunk_file(
+    file: SourceFile, *, max_chars: int = MAX_CHARS, parse_timeout_s: float = PARSE_TIMEOUT_S
+) -> list[Chunk]:
     """Cut a file into chunks, in order, without gap or overlap.
 
     :param max_chars: upper bound on a chunk's text, in characters; one longer line is kept whole.
+    :param parse_timeout_s: then the file is cut at blank lines instead.
     :raises ValueError: `max_chars` is below 1.
     """
     if max_chars < 1:
@@ -87,11 +90,13 @@ def chunk_file(file: SourceFile, *, max_chars: int = MAX_CHARS) -> list[Chunk]:
             ", ".join(piece.symbols[:MAX_SYMBOLS]),
             "".join(lines[piece.start : piece.end]),
         )
-        for piece in _cut(file, lines, max_chars)
+        for piece in _cut(file, lines, max_chars, parse_timeout_s)
     ]
 
 
-def _cut(file: SourceFile, lines: list[str], max_chars: int) -> list[Piece]:
+def _cut(file: SourceFile, lines: list[str], max_chars: int, parse_timeout_s: float) -> list[Piece]:
+    if not lines:
+        return []
     measure = _Measure(lines)
     kind = BY_NAME[file.language].kind
     if kind in (Kind.PROSE, Kind.NOTEBOOK):
@@ -102,7 +107,7 @@ def _cut(file: SourceFile, lines: list[str], max_chars: int) -> list[Piece]:
         return _pack(_split_long(sections, lines, measure, max_chars), measure, max_chars)
     if BY_NAME[file.language].grammar:
         try:
-            pieces = _cut_syntax(file, lines, measure, max_chars)
+            pieces = _cut_syntax(file, lines, measure, max_chars, parse_timeout_s)
         except syntax.CannotParseError:
             pass
         else:
@@ -111,20 +116,19 @@ def _cut(file: SourceFile, lines: list[str], max_chars: int) -> list[Piece]:
 
 
 def _cut_syntax(
-    file: SourceFile, lines: list[str], measure: _Measure, max_chars: int
+    file: SourceFile, lines: list[str], measure: _Measure, max_chars: int, parse_timeout_s: float
 ) -> list[Piece]:
     """Descend the syntax tree until every part fits.
 
-    :raises syntax.CannotParseError: no tree, or not within `PARSE_TIMEOUT_S`.
+    :raises syntax.CannotParseError: no tree, or not in time.
     """
-    deadline = time.monotonic() + PARSE_TIMEOUT_S
-    root = syntax.parse(file.text, file.language, deadline)
-    done: list[Piece] = []
-    # A stack, not recursion: hostile code nests deeper than Python's own limit.
-    whole = syntax.Part(root, 0, len(lines))
+    deadline = time.monotonic() + parse_timeout_s
+    tree = syntax.parse(file.text, file.language, deadline)
+    whole = syntax.Part(tree.root, 0, len(lines))
     if measure(0, len(lines)) <= max_chars:
-        return [Piece(0, len(lines), syntax.names_within(whole, file.language))]
-    stack = [(whole, "")]
+        return [Piece(0, len(lines), syntax.names_within(tree, whole))]
+    done: list[Piece] = []
+    stack = [(whole, "")]  # no recursion: hostile code nests deeper than Python's own limit
     while stack:
         if time.monotonic() > deadline:
             raise syntax.CannotParseError("took too long")
@@ -133,7 +137,7 @@ def _cut_syntax(
         if measure(part.start, part.end) <= max_chars:
             done.append(piece)
             continue
-        parts = syntax.split(part, file.language)
+        parts = syntax.split(tree, part)
         if len(parts) > 1:
             stack.extend((child, part.scope) for child in reversed(parts))
         elif parts and parts[0].node.id != part.node.id:

@@ -63,7 +63,7 @@ _CONTAINERS = frozenset(
     "preproc_if preproc_ifdef preproc_else preproc_elif linkage_specification declaration_list "
     "if_statement try_statement block else_clause except_clause type_declaration".split()
 )
-_EXPORTS = re.compile(r"^(?:module\.)?exports\.")
+_TARGET_PREFIX = re.compile(r"^(?:(?:module\.)?exports|this)\.")
 _PLAIN_TARGET = re.compile(r"[\w$.#]+")
 _ARGUMENTS = re.compile(r"<[^<>]*>")
 
@@ -113,28 +113,31 @@ def _is_definition(node: tree_sitter.Node) -> bool:
     return value is not None and value.type in _FUNCTION_VALUES
 
 
-def name_of(definition: tree_sitter.Node) -> str:
-    """Return the name that a definition gives to something, or "" if it gives none."""
+def name_of(definition: tree_sitter.Node, source: bytes) -> str:
+    """Return the name that a definition gives to something, or "" if it gives none.
+
+    :param source: the file that was parsed: `Node.text` would copy it each time.
+    """
     kind = definition.type
     field = definition.child_by_field_name
     name = field("name") or field("property") or field("key")
     if kind == "assignment_expression":
-        target = _EXPORTS.sub("", _text(field("left"))).replace(".prototype.", ".")
+        target = _TARGET_PREFIX.sub("", _text(field("left"), source)).replace(".prototype.", ".")
         return target if _PLAIN_TARGET.fullmatch(target) else ""
     if kind in ("impl_item", "type_alias") and name is None:
-        return _base_name(field("type"))
+        return _base_name(field("type"), source)
     if kind == "secondary_constructor":
         return "constructor"
     if kind in ("operator_declaration", "conversion_operator_declaration"):
-        return "operator " + _text(field("operator") or field("type"))
+        return "operator " + _text(field("operator") or field("type"), source)
     if name is None:
-        return _declared_name(field("declarator"))
-    receiver = _receiver(definition, name)
+        return _declared_name(field("declarator"), source)
+    receiver = _receiver(definition, name, source)
     prefix = f"{receiver}." if receiver else "~" * (kind == "destructor_declaration")
-    return prefix + _clean(_text(name))
+    return prefix + _clean(_text(name, source))
 
 
-def _declared_name(declarator: tree_sitter.Node | None) -> str:
+def _declared_name(declarator: tree_sitter.Node | None, source: bytes) -> str:
     """Name what a C declarator declares: the innermost one, past pointers and parameters."""
     while declarator is not None:
         inner = declarator.child_by_field_name("declarator")
@@ -143,23 +146,24 @@ def _declared_name(declarator: tree_sitter.Node | None) -> str:
         if inner is None:
             break
         declarator = inner
-    return _clean(_text(declarator))
+    return _clean(_text(declarator, source))
 
 
-def _receiver(definition: tree_sitter.Node, name: tree_sitter.Node) -> str:
+def _receiver(definition: tree_sitter.Node, name: tree_sitter.Node, source: bytes) -> str:
     """Name the type that a method is declared for outside it, as in Go and Kotlin."""
     if definition.type == "method_declaration":
         parameters = definition.child_by_field_name("receiver")
         parameter = None if parameters is None else parameters.named_child(0)
-        return "" if parameter is None else _base_name(parameter.child_by_field_name("type"))
+        if parameter is not None:
+            return _base_name(parameter.child_by_field_name("type"), source)
     if definition.type == "function_declaration":
         before = name.prev_named_sibling
         if before is not None and before.type in ("user_type", "nullable_type"):
-            return _base_name(before)
+            return _base_name(before, source)
     return ""
 
 
-def _base_name(type_node: tree_sitter.Node | None) -> str:
+def _base_name(type_node: tree_sitter.Node | None, source: bytes) -> str:
     """Name a type without its arguments, pointers and lifetimes."""
     while type_node is not None:
         inner = type_node.child_by_field_name("type") or type_node.child_by_field_name("name")
@@ -168,7 +172,7 @@ def _base_name(type_node: tree_sitter.Node | None) -> str:
         if inner is None:
             break
         type_node = inner
-    return _clean(_text(type_node)).rstrip("?")
+    return _clean(_text(type_node, source)).rstrip("?")
 
 
 def _clean(name: str) -> str:
@@ -186,6 +190,8 @@ def _strip_arguments(name: str) -> str:
     return name.split("<")[0]
 
 
-def _text(node: tree_sitter.Node | None) -> str:
-    text = b"" if node is None else node.text or b""
-    return text[: 4 * MAX_NAME_CHARS].decode("utf-8", errors="ignore")
+def _text(node: tree_sitter.Node | None, source: bytes) -> str:
+    if node is None:
+        return ""
+    end = min(node.end_byte, node.start_byte + 4 * MAX_NAME_CHARS)
+    return source[node.start_byte : end].decode("utf-8", errors="ignore")

@@ -11,7 +11,8 @@
     ├── EmbedderMismatchError  an index made with another embedding model
     ├── EmbedderError          an embedding model cannot be loaded or has the wrong weights
     ├── StorageError           the disk is full or not writable
-    └── LanguageModelError     a model server or folder does not answer
+    ├── LanguageModelError     a model server or folder does not answer
+    └── PortInUseError         the page cannot be served at the address asked for
 
 The command line prints the message on one line and exits with 1. Wrong arguments from
 Python raise ``ValueError``.
@@ -56,3 +57,7 @@ class StorageError(CodeQAError):
 
 class LanguageModelError(CodeQAError):
     """A language model server or folder does not answer as it should."""
+
+
+class PortInUseError(CodeQAError):
+    """The page cannot be served: its port is taken, or its address is not this machine's."""

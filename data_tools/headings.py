@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterator
 
-_ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)(?:\s+#+)?\s*$")
 _ASCIIDOC = re.compile(r"^(={1,6})\s+(\S.*?)\s*$")
-_FENCE = re.compile(r"^ {0,3}(```|~~~)")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_FRONT_MATTER = re.compile(r"^(---|\+\+\+)\s*$")
+_ASCIIDOC_BLOCK = re.compile(r"^([-.=*_+/])\1{3,}\s*$|^```")
 _UNDERLINE = re.compile(r"^([=\-`:'\"~^_*+#<>.])\1{2,}\s*$")
 _MARKDOWN_UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})\s*$")
 SEPARATOR = " › "
+MAX_TITLE_CHARS = 80  # longer ones are sentences
 
 
 def split_sections(lines: list[str], language: str) -> list[tuple[int, int, str]]:
@@ -24,7 +27,7 @@ def split_sections(lines: list[str], language: str) -> list[tuple[int, int, str]
     for index, level, title in _headings(lines, language):
         while outline and outline[-1][0] >= level:
             outline.pop()
-        outline.append((level, title))
+        outline.append((level, title[:MAX_TITLE_CHARS].rstrip()))
         starts.append((index, SEPARATOR.join(part for _, part in outline)))
     if lines and (not starts or starts[0][0] > 0):
         starts.insert(0, (0, ""))
@@ -39,27 +42,51 @@ def _headings(lines: list[str], language: str) -> Iterator[tuple[int, int, str]]
     elif language == "restructuredtext":
         yield from _underlined_headings(lines)
     elif language == "asciidoc":
-        for index, line in enumerate(lines):
-            if match := _ASCIIDOC.match(line):
-                yield index, len(match[1]), match[2]
+        yield from _asciidoc_headings(lines)
+
+
+def _asciidoc_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
+    block = ""  # the line that ends the listing, example or comment we are in
+    for index, line in enumerate(lines):
+        if block:
+            block = "" if line.rstrip() == block else block
+        elif _ASCIIDOC_BLOCK.match(line):
+            block = line.rstrip() if line[0] != "`" else "```"
+        elif match := _ASCIIDOC.match(line):
+            yield index, len(match[1]), match[2]
 
 
 def _markdown_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
     fence = ""
-    for index, line in enumerate(lines):
+    body = _skip_front_matter(lines)
+    for index in range(body, len(lines)):
+        line = lines[index]
         if match := _FENCE.match(line):
-            fence = "" if fence == match[1] else fence or match[1]
+            if not fence:
+                fence = match[1]
+            elif match[1].startswith(fence) and not match[2].strip():
+                fence = ""
         elif fence:
             continue
         elif match := _ATX.match(line):
-            yield index, len(match[1]), match[2]
+            if match[2]:
+                yield index, len(match[1]), match[2]
         elif (
             (match := _MARKDOWN_UNDERLINE.match(line))
-            and index
+            and index > body
             and re.match(r"^ {0,3}[^\s>*+#|-]", lines[index - 1])
-            and (index == 1 or not lines[index - 2].strip())
+            and (index == body + 1 or not lines[index - 2].strip())
         ):
             yield index - 1, 1 if match[1][0] == "=" else 2, lines[index - 1].strip()
+
+
+def _skip_front_matter(lines: list[str]) -> int:
+    """Return the first line after the YAML or TOML that static site generators read."""
+    opening = _FRONT_MATTER.match(lines[0]) if lines else None
+    if opening is None:
+        return 0
+    ends = (i for i in range(1, len(lines)) if lines[i].rstrip() == opening[1])
+    return next(ends, -1) + 1
 
 
 def _underlined_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
@@ -70,15 +97,16 @@ def _underlined_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         if (
             not underline
             or not title
-            or title[0].isspace()
             or _UNDERLINE.match(title)
             or len(lines[index].rstrip()) < len(title)
         ):
             continue
         overline = index >= 2 and lines[index - 2].rstrip() == lines[index].rstrip()
+        if title[0].isspace() and not overline:
+            continue
         if not overline and index >= 2 and lines[index - 2].strip():
             continue
         style = underline[1] * (2 if overline else 1)
         if style not in levels:
             levels.append(style)
-        yield index - 1 - overline, levels.index(style) + 1, title
+        yield index - 1 - overline, levels.index(style) + 1, title.strip()

@@ -15,6 +15,7 @@ from data_tools.languages import BY_NAME
 
 READ_BYTES = 65_536  # handed to the parser at a time; it checks the clock in between
 MAX_INNER_NAMES = 8  # listed for a part that defines several things
+MAX_SCOPE_CHARS = 200  # of a qualified name, before the last part; deeper ones lose their end
 _SEPARATORS = {"cpp": "::"}  # between the parts of a qualified name; elsewhere a full stop
 
 # What stands before a definition and belongs to it.
@@ -46,6 +47,15 @@ class Part:
     scope: str = ""
 
 
+@dataclass(frozen=True)
+class SyntaxTree:
+    """A parsed file."""
+
+    root: tree_sitter.Node
+    source: bytes
+    language: str
+
+
 @cache
 def _load_grammar(language: str) -> tree_sitter.Language:
     grammar = BY_NAME[language].grammar
@@ -55,29 +65,31 @@ def _load_grammar(language: str) -> tree_sitter.Language:
     return tree_sitter.Language(getattr(importlib.import_module(module), function)())
 
 
-def parse(text: str, language: str, deadline: float) -> tree_sitter.Node:
-    """Parse `text` and return the root of its syntax tree.
+def parse(text: str, language: str, deadline: float) -> SyntaxTree:
+    """Parse `text`.
 
     :param deadline: `time.monotonic()` at which to give up.
     :raises CannotParseError: no tree came of it in time.
     """
-    data = text.encode("utf-8", errors="replace")
+    source = text.encode("utf-8", errors="replace")
     parser = tree_sitter.Parser(_load_grammar(language))
     try:
         tree = parser.parse(
-            lambda offset, _point: data[offset : offset + READ_BYTES],
+            lambda offset, _point: source[offset : offset + READ_BYTES],
             progress_callback=lambda _offset, _has_error: (
                 time.monotonic() >= deadline
             ),  # True stops
         )
     except (ValueError, RuntimeError) as error:
         raise CannotParseError(str(error)) from error
-    if tree is None or tree.root_node.type == "ERROR":
+    if tree is None or time.monotonic() >= deadline:
+        raise CannotParseError("took too long")
+    if tree.root_node.type == "ERROR":
         raise CannotParseError("not a valid file of its language")
-    return tree.root_node
+    return SyntaxTree(tree.root_node, source, language)
 
 
-def split(part: Part, language: str) -> list[Part]:
+def split(tree: SyntaxTree, part: Part) -> list[Part]:
     """Divide a part's rows among the children of its node.
 
     Comments and decorators go with what follows them; the rows of the node itself go with the
@@ -106,14 +118,14 @@ def split(part: Part, language: str) -> list[Part]:
     starts = [part.start, *(row for row, _ in groups[1:])]
     ends = [*starts[1:], part.end]
     return [
-        _make_part(node, start, end, owner, part.scope, language)
+        _make_part(tree, node, (start, end), owner, part.scope)
         for (_, node), start, end in zip(groups, starts, ends, strict=False)
     ]
 
 
-def names_within(part: Part, language: str) -> tuple[str, ...]:
+def names_within(tree: SyntaxTree, part: Part) -> tuple[str, ...]:
     """List what the children of a part define."""
-    names = dict.fromkeys(name for child in split(part, language) for name in child.symbols)
+    names = dict.fromkeys(name for child in split(tree, part) for name in child.symbols)
     return tuple(names)
 
 
@@ -124,12 +136,11 @@ def _last_row(node: tree_sitter.Node) -> int:
 
 
 def _make_part(
+    tree: SyntaxTree,
     node: tree_sitter.Node,
-    start: int,
-    end: int,
+    rows: tuple[int, int],
     owner: tree_sitter.Node | None,
     scope: str,
-    language: str,
 ) -> Part:
     """Name a part.
 
@@ -138,16 +149,19 @@ def _make_part(
     outer = (scope,) if scope else ()
     definition = find_definition(node)
     if definition is None:
-        inner = map(name_of, find_inner_definitions(node, MAX_INNER_NAMES))
-        names = tuple(_qualify(scope, name, language) for name in inner if name)
-        return Part(node, start, end, names or outer, False, scope)
+        found = find_inner_definitions(node, MAX_INNER_NAMES)
+        inner = [name for each in found if (name := name_of(each, tree.source))]
+        names = dict.fromkeys(_qualify(scope, name, tree.language) for name in inner)
+        return Part(node, *rows, tuple(names) or outer, False, scope)
     known = owner is not None and (definition == owner or owner.type == "type_definition")
-    name = "" if known else name_of(definition)
+    name = "" if known else name_of(definition, tree.source)
     if not name:
-        return Part(node, start, end, outer, True, scope)
-    qualified = _qualify(scope, name, language)
-    return Part(node, start, end, (qualified,), True, qualified)
+        return Part(node, *rows, outer, True, scope)
+    qualified = _qualify(scope, name, tree.language)
+    return Part(node, *rows, (qualified,), True, qualified)
 
 
 def _qualify(scope: str, name: str, language: str) -> str:
+    if len(scope) > MAX_SCOPE_CHARS:
+        return scope
     return f"{scope}{_SEPARATORS.get(language, '.')}{name}" if scope else name

@@ -5,6 +5,7 @@ so citations would drift. Only a newline ends a line here.
 """
 
 import codecs
+import re
 
 from charset_normalizer import from_bytes
 
@@ -15,6 +16,11 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Rarer ones are named by mistake more often than they are met.
+_LEGACY_ENCODINGS = "gb18030 big5 shift_jis euc_jp euc_kr cp1250 cp1251 cp1253 koi8_r".split()
+_NON_ASCII = re.compile(rb"[\x80-\xff]+")
+_CONTROL = bytes(set(range(32)) - set(b"\a\b\t\n\v\f\r\x1b"))
+MAX_CONTROL_SHARE = 0.001  # of the bytes; text holds none, or a stray one
 
 
 def decode_text(data: bytes) -> str | None:
@@ -38,8 +44,25 @@ def _decode(data: bytes) -> str | None:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        guess = from_bytes(data).best()
-        return None if guess is None else str(guess)
+        return _decode_legacy(data)
+
+
+def _decode_legacy(data: bytes) -> str | None:
+    """Decode text that is not, or not quite, UTF-8."""
+    if len(data) - len(data.translate(None, _CONTROL)) > MAX_CONTROL_SHARE * len(data):
+        return None
+    runs = _NON_ASCII.findall(data)
+    text = data.decode("utf-8", errors="replace")
+    if text.count("\ufffd") * 10 < sum(char > "\x7f" for char in text):
+        return text  # UTF-8 with a flaw
+    # Letters with accents stand alone among plain ones; other scripts come in runs.
+    if sum(len(run) == 1 for run in runs) * 2 >= len(runs):
+        try:
+            return data.decode("cp1252")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+    guess = from_bytes(data, cp_isolation=_LEGACY_ENCODINGS).best()
+    return None if guess is None else str(guess)
 
 
 def split_lines(text: str) -> list[str]:

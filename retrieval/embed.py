@@ -25,7 +25,7 @@ Vectors = npt.NDArray[np.float32]
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 128  # hybrid ranking is as good as with 256 and embedding almost four times faster
-BATCH_SIZE = 64  # sequences; larger ones spill the cache of a laptop's processor
+BATCH_SIZES = {"cpu": 32, "cuda": 256}  # sequences; on a CPU larger ones spill its cache
 MAX_CHARS_PER_TOKEN = 12  # text past MAX_TOKENS * this is cut before the tokenizer sees it
 
 
@@ -85,7 +85,7 @@ class SentenceTransformerEmbedder:
         limit = self.max_tokens * MAX_CHARS_PER_TOKEN
         vectors = self._model.encode(
             [text[:limit] for text in texts],
-            batch_size=BATCH_SIZE,
+            batch_size=BATCH_SIZES.get(self._model.device.type, 32),
             normalize_embeddings=True,
             convert_to_numpy=True,
             show_progress_bar=False,

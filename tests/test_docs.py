@@ -1,0 +1,82 @@
+"""The documents are true: commands exist, the Python section runs, the file tree is the tree."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from app.cli import make_parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+PACKAGES = ("app", "retrieval", "data_tools")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_section_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (section,) = blocks("python")
+    for name in ("retrieval", "app"):
+        (tmp_path / name).mkdir()
+        for file in ("rank.py", "citations.py"):
+            source = ROOT / name / file
+            if source.exists():
+                (tmp_path / name / file).write_text(source.read_text("utf-8"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(section, "README.md", "exec"), names)
+    assert "retrieval/rank.py" in capsys.readouterr().out
+    documents = names["documents"]
+    assert isinstance(documents, list)
+    assert documents[0].metadata["path"] == "app/citations.py"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for block in blocks("bash") for line in block.splitlines() if line.startswith("codeqa")],
+)
+def test_every_command_of_the_readme_parses(line: str) -> None:
+    make_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_every_command_is_in_the_readme() -> None:
+    parser = make_parser()
+    choices = next(action.choices for action in parser._actions if action.dest == "command")
+    assert choices
+    for name in choices:
+        assert f"codeqa {name}" in README
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"`?make ([a-z]+)\b", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_file_tree_of_the_readme_is_the_tree() -> None:
+    tree = README.split("## What is where")[1].split("```")[1].strip()
+    listed: set[str] = set()
+    folder = ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if line.startswith(" "):
+            listed.add(f"{folder}{name}")
+        else:
+            folder = name
+    actual = {
+        f"{package}/{file.name}"
+        for package in PACKAGES
+        for file in (ROOT / package).iterdir()
+        if file.suffix in (".py", ".css") and file.name != "__init__.py"
+    }
+    assert {name for name in listed if name.startswith(PACKAGES)} == actual
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert "://" in link or (ROOT / link).exists(), link
