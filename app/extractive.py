@@ -13,14 +13,19 @@ import numpy as np
 from app.citations import format_citation
 from app.snippets import Snippet, cut_snippets
 from data_tools.chunk import Chunk
+from data_tools.languages import BY_NAME, Kind
 from retrieval.embed import Vectors
 from retrieval.index import Hit
 from retrieval.lexical import query_tokens
+from retrieval.rank import question_words
 
 MAX_WORDS = 80  # of the quotation, the name of its place included
 PASSAGES = 5  # of the evidence that snippets are taken from
 PLACES = 3  # listed after the answer
 MIN_SECOND_SCORE = 0.6  # a second quotation must be nearly as good as the first
+DEFINING_QUESTION_WORDS = 2  # "What is ALiBi?": a question of so few words asks what a thing is,
+OPENING_WORDS = 6  # and a snippet that names the thing in its first words says so
+OPENING_BONUS = 0.1
 RANK_WEIGHT = 0.45  # of a snippet's score: how its passage ranked
 WORDS_WEIGHT = 0.3  # how much of the question's words it holds, by their rarity
 MEANING_WEIGHT = 0.25  # its cosine with the question
@@ -89,6 +94,8 @@ def _score(
     tokens = query_tokens(question)
     weights = dict(zip(tokens, rarity(tokens), strict=True))
     total = sum(weights.values()) or 1.0
+    asks_what = len(question_words(question)) <= DEFINING_QUESTION_WORDS
+    topic = max(weights, key=lambda token: weights[token], default="") if asks_what else None
     meaning = np.zeros(len(snippets))
     if embed is not None:
         vectors = embed([question, *(snippet.text for _, snippet in snippets)])
@@ -99,7 +106,13 @@ def _score(
         held = set(query_tokens(f"{hits[passage - 1].chunk.symbol} {snippet.text}"))
         words = sum(weight for token, weight in weights.items() if token in held) / total
         rank = hits[passage - 1].score / best_score
-        scores.append(RANK_WEIGHT * rank + WORDS_WEIGHT * words + MEANING_WEIGHT * float(cosine))
+        opening = set(query_tokens(" ".join(snippet.text.split()[:OPENING_WORDS])))
+        scores.append(
+            RANK_WEIGHT * rank
+            + WORDS_WEIGHT * words
+            + MEANING_WEIGHT * float(cosine)
+            + OPENING_BONUS * (topic in opening)
+        )
     return scores
 
 
@@ -125,7 +138,8 @@ def _quote(passage: int, snippet: Snippet, chunk: Chunk) -> str:
     if not snippet.is_code:
         return f"> {snippet.text} {citation}"
     fence = "````" if "```" in snippet.text else "```"
-    return f"{fence}{chunk.language}\n{snippet.text}\n{fence}\n{citation}"
+    is_prose = BY_NAME[chunk.language].kind in (Kind.PROSE, Kind.NOTEBOOK)
+    return f"{fence}{'' if is_prose else chunk.language}\n{snippet.text}\n{fence}\n{citation}"
 
 
 def _name_place(chunk: Chunk) -> str:

@@ -29,7 +29,8 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}\s|^={1,6}\s")
 _RULE = re.compile(r"^\s*([=\-~`^\"'#*+_:.])\1{2,}\s*$")  # underlines and horizontal rules
 _MARKUP = re.compile(r"^\s*(?:\.\. |:[\w-]+:\s*(?!`)|<|!\[|\[!\[|\|)")
 _RST_CODE = re.compile(r"^\s*\.\. (?:code|code-block|testcode|sourcecode|doctest)::|[^:]::\s*$")
-_RST_ROLE = re.compile(r":(?:py:)?[a-z]+:`[~.]*([^`<]+?)(?:\s*<[^`>]*>)?`")
+_ROLE = re.compile(r"(?::(?:py:)?[a-z]+:|\{[a-z:]+\})`[~.]*([^`<]+?)(?:\s*<[^`>]*>)?`")
+_QUOTE_MARK = re.compile(r"^\s*>\s?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def _trim(lines: Sequence[str], start: int, end: int, is_code: bool) -> tuple[st
 
 def _trim_prose(text: str) -> str:
     """Join a paragraph's lines, keep whole sentences up to `MAX_WORDS`, drop markup roles."""
-    text = _RST_ROLE.sub(r"`\1`", " ".join(text.split())).replace("``", "`")
+    text = " ".join(_QUOTE_MARK.sub("", text).split())
+    text = _ROLE.sub(r"`\1`", text).replace("``", "`")
     if len(text.split()) <= MAX_WORDS:
         return text
     kept = ""
@@ -101,8 +103,8 @@ def _prose_blocks(lines: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
                 end += 1
             yield index + 1, end, True
             end += 1
-        elif line.strip() and not _is_furniture(lines, index):
-            while end < len(lines) and lines[end].strip() and not _FENCE.match(lines[end]):
+        elif line.strip(" >") and not _is_furniture(lines, index):
+            while end < len(lines) and lines[end].strip(" >") and not _FENCE.match(lines[end]):
                 end += 1
             yield index, end, False
         if end <= len(lines) and _RST_CODE.search(lines[end - 1]):
