@@ -1,52 +1,38 @@
-"""Safe reading of git repositories at a pinned commit, through GitPython.
+"""Safe cloning of git repositories at a pinned commit, through GitPython.
 
-Clones are bare and shallow, kept in the user's cache folder. Files are read from git objects,
-never from a work tree, so hooks, filters, submodules, LFS smudging and symbolic links have no
-chance to act. Credentials come from the user's own git set-up or from `GIT_TOKEN`, travel in
-the environment, and are written nowhere.
+Clones are bare and shallow, kept in the user's cache folder. Credentials come from the user's
+own git set-up, from the URL or from `GIT_TOKEN`; they travel in the environment, are told only
+to the host they are meant for, when it asks, and are written nowhere.
 """
 
-import base64
 import hashlib
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import git
 from filelock import FileLock
 from git.util import RemoteProgress, finalize_process
 
-from data_tools import filters
-from data_tools.errors import SourceError
+from data_tools.errors import CodeQAError, SourceError, StorageError
+from data_tools.git_commands import make_bare_repository, network_environment, open_git
 from data_tools.permalink import web_address
-from data_tools.sources import (
-    Report,
-    Repository,
-    SkippedFile,
-    SourceFile,
-    make_source_file,
-    safe_relative_path,
-)
+from data_tools.snapshot import GitSnapshot, check_ref, commit_time
+from data_tools.sources import Report, Repository, is_remote, plain_location
+from data_tools.storage import disk_full, storage_errors
 
-STALL_S = 30  # a transfer below 1 kB/s for this long is given up
-_REF = re.compile(r"^[^\s~^:?*\[\\-][^\s~^:?*\[\\]*$")
+MIN_TOKEN_CHARS = 20  # a user name alone in a URL is a token if it is as long as one
 _SHA = re.compile(r"^[0-9a-f]{7,40}$")
-_SAFE_CONFIG = (
-    ("core.hooksPath", os.devnull),
-    ("core.fsmonitor", "false"),
-    ("core.symlinks", "false"),
-    ("fetch.recurseSubmodules", "false"),
-    ("gc.auto", "0"),
-    ("http.lowSpeedLimit", "1000"),
-    ("http.lowSpeedTime", str(STALL_S)),
-    ("protocol.ext.allow", "never"),
+_TOKEN_USER = "x-access-token"  # any name will do where a token is the password
+# Run by git when a host asks: nothing of this is written to a file or shown to other users.
+_CREDENTIAL_HELPER = (
+    '!f() { if test "$1" = get; then printf "username=%s\\npassword=%s\\n" '
+    '"$CODEQA_GIT_USER" "$CODEQA_GIT_PASSWORD"; fi; }; f'
 )
+# Left behind where a fetch was killed; no other process can hold them, as ours holds a lock.
+_STALE_LOCKS = ("shallow.lock", "config.lock", "packed-refs.lock", "HEAD.lock")
 
 
 def cache_folder() -> Path:
@@ -55,125 +41,34 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CODEQA_CACHE") or Path(base) / "codeqa")
 
 
-def is_repository(folder: Path) -> bool:
-    """Tell whether `folder` itself is a git repository, bare or not."""
-    return (folder / ".git").exists() or all(
-        (folder / name).exists() for name in ("HEAD", "objects", "refs")
-    )
-
-
 def open_remote(
     url: str, ref: str | None, *, name: str, report: Report | None = None
-) -> "GitSnapshot":
+) -> GitSnapshot:
     """Fetch one commit of `url` into the cache and pin it.
 
     :raises SourceError: see `_explain`; also where the commit is not there.
+    :raises StorageError: the cache folder is full or not writable.
     """
-    _check_ref(ref)
+    check_ref(ref)
     url, environment = _take_credentials(url)
     key = hashlib.sha256(url.encode()).hexdigest()[:12]
     folder = cache_folder() / "repositories" / f"{name}-{key}.git"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        FileLock(folder.with_suffix(".lock")),
-        closing(git.Repo.init(folder, bare=True)) as repo,
-    ):
-        repo.git.update_environment(**environment)
-        commit = _fetch(repo, url, ref, report)
-    return GitSnapshot(
-        folder,
-        Repository(name, url, ref, commit, _commit_time(folder, commit), web_address(url)),
-    )
-
-
-def open_local(folder: Path, ref: str | None, *, name: str) -> "GitSnapshot":
-    """Pin a commit of a repository on this disk; its work tree is not read.
-
-    :raises SourceError: it is empty, damaged, owned by someone else, or lacks `ref`.
-    """
-    _check_ref(ref)
-    with closing(_open(folder)) as repo:
-        try:
-            commit = str(repo.git.rev_parse("--verify", f"{ref or 'HEAD'}^{{commit}}"))
-        except git.GitCommandError as error:
-            if "dubious ownership" in str(error.stderr):
-                fix = f"run: git config --global --add safe.directory {folder}"
-                raise SourceError(f"{folder} belongs to another user; {fix}") from error
-            if ref:
-                raise SourceError(
-                    f"{folder} has no branch, tag or commit {ref!r}; "
-                    f"see `git -C {folder} log --oneline --all`"
-                ) from error
-            raise SourceError(f"{folder} has no commits yet; commit something first") from error
-        remote = next((remote.url for remote in repo.remotes), None)
-        pushed = remote and repo.git.for_each_ref("--contains", commit, "refs/remotes", count=1)
-        changed = 0 if ref or repo.bare else _count_uncommitted(repo)
-        notice = (
-            f"{changed} new or changed files in {folder} are not committed, so not indexed"
-            if changed
-            else None
-        )
-        web_url = web_address(remote) if remote and pushed else None
-    repository = Repository(name, str(folder), ref, commit, _commit_time(folder, commit), web_url)
-    return GitSnapshot(folder, repository, notice)
-
-
-@dataclass(frozen=True)
-class GitSnapshot:
-    """A commit of a git repository on this disk, read from its objects."""
-
-    git_folder: Path
-    repository: Repository
-    notice: str | None = None
-
-    def files(self) -> Iterator[SourceFile | SkippedFile]:
-        """Read every file of the commit in the order of their paths."""
-        with closing(_open(self.git_folder)) as repo:
-            listing = repo.git.ls_tree(
-                "-r", "-l", "-z", self.repository.commit, stdout_as_string=False
-            )
-            entries = [_parse_entry(line) for line in listing.split(b"\0") if line]
-            ignored = self._ignore_rules(repo, entries)
-            for entry in entries:
-                reason = entry.reason_to_skip()
-                if not reason and ignored.match_file(entry.path):
-                    reason = f"ignored by {filters.IGNORE_FILE}"
-                if reason:
-                    yield SkippedFile(self.repository.name, entry.path, reason)
-                else:
-                    data = repo.git.get_object_data(entry.sha)[3]
-                    yield make_source_file(self.repository, entry.path, data)
-
-    def _ignore_rules(self, repo: git.Repo, entries: list["_Entry"]) -> filters.IgnoreRules:
-        shas = [e.sha for e in entries if e.path == filters.IGNORE_FILE and e.mode != "120000"]
-        data = repo.git.get_object_data(shas[0])[3] if shas else b""
-        return filters.read_ignore_rules(data.decode("utf-8", errors="replace").splitlines())
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One line of `git ls-tree -r -l`."""
-
-    mode: str
-    sha: str
-    size_bytes: int
-    path: str
-
-    def reason_to_skip(self) -> str | None:
-        if self.mode == "120000":
-            return "symbolic link"
-        if self.mode == "160000":
-            return "submodule"
-        if not safe_relative_path(self.path):
-            return "its path is unsafe or not printable text"
-        return filters.reason_to_skip_path(self.path, self.size_bytes)
-
-
-def _parse_entry(line: bytes) -> _Entry:
-    head, _, path = line.partition(b"\t")
-    mode, _, sha, size = head.decode().split()
-    name = path.decode("utf-8", errors="backslashreplace")
-    return _Entry(mode, sha, 0 if size == "-" else int(size), name)
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        with storage_errors(folder):
+            for stale in _STALE_LOCKS:
+                (folder / stale).unlink(missing_ok=True)
+            make_bare_repository(folder)
+        with open_git(folder, environment=environment) as command:
+            commit = _fetch(command, folder, url, ref, report)
+            committed_at = commit_time(command, commit, folder)
+    finally:
+        lock.release()
+    repository = Repository(name, url, ref, commit, committed_at, web_address(url))
+    return GitSnapshot(folder, repository)
 
 
 def count_commits_behind(repository: Repository) -> int | None:
@@ -186,137 +81,142 @@ def count_commits_behind(repository: Repository) -> int | None:
     """
     if repository.committed_at is None:
         return None
-    if repository.ref == repository.commit:
+    newest = repository.ref or "HEAD"
+    if _SHA.match(newest) and repository.commit.startswith(newest):
         return 0
-    if "://" not in repository.location and Path(repository.location).is_dir():
-        with closing(_open(Path(repository.location))) as repo:
-            newest = repository.ref or "HEAD"
-            return _count(repo, f"{repository.commit}..{newest}", repository)
+    if not is_remote(repository.location):
+        folder = Path(repository.location)
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is gone; index the repository from where it is now")
+        with open_git(folder) as command:
+            return _count(command, f"{repository.commit}..{newest}", repository)
     url, environment = _take_credentials(repository.location)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(git.Repo.init(folder, bare=True)) as repo,
-    ):
-        repo.git.update_environment(**environment)
-        _run_fetch(repo, url, repository.ref or "HEAD", None, "--depth=1", "--filter=tree:0")
-        if str(repo.git.rev_parse("FETCH_HEAD^{commit}")) == repository.commit:
+    with storage_errors(Path(tempfile.gettempdir())):
+        holder = tempfile.TemporaryDirectory(prefix="codeqa-")
+    with holder, open_git(Path(holder.name), environment=environment) as command:
+        make_bare_repository(Path(holder.name))
+        _run_fetch(command, url, newest, None, "--depth=1", "--filter=tree:0")
+        if _fetched_commit(command, url, newest) == repository.commit:
             return 0
-        _run_fetch(
-            repo,
-            url,
-            repository.ref or "HEAD",
-            None,
-            f"--shallow-since={repository.committed_at}",
-            "--filter=tree:0",
-        )
-        return _count(repo, f"FETCH_HEAD ^{repository.commit}", repository)
+        since = f"--shallow-since={repository.committed_at}"
+        try:
+            _run_fetch(command, url, newest, None, since, "--filter=tree:0")
+        except _NothingNewError as error:
+            raise _rewritten(repository) from error
+        return _count(command, f"FETCH_HEAD ^{repository.commit}", repository)
 
 
-def _count(repo: git.Repo, span: str, repository: Repository) -> int:
+def _count(command: git.Git, span: str, repository: Repository) -> int:
     try:
-        return int(repo.git.rev_list("--count", *span.split()))
-    except git.GitCommandError as error:
-        raise SourceError(
-            f"{repository.name}: commit {repository.commit[:9]} is no longer in its history; "
-            "run `codeqa index` on it again"
-        ) from error
+        return int(command.rev_list("--count", *span.split()))
+    except git.CommandError as error:
+        raise _rewritten(repository) from error
 
 
-def _count_uncommitted(repo: git.Repo) -> int:
-    """Count changed files by their times and sizes: `git status` could run a filter command."""
-    names = "--name-only"
-    changed = repo.git.diff_files(names), repo.git.diff_index(names, "--cached", "HEAD")
-    new = repo.git.ls_files("--others", "--exclude-standard")
-    return len({line for listing in (*changed, new) for line in listing.splitlines()})
-
-
-def _check_ref(ref: str | None) -> None:
-    if ref is not None and (not _REF.match(ref) or ".." in ref):
-        raise SourceError(f"not a branch, tag or commit: {ref!r}")
-
-
-def _open(folder: Path) -> git.Repo:
-    try:
-        repo = git.Repo(folder)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
-        raise SourceError(f"{folder} is not a readable git repository") from error
-    repo.git.update_environment(**_safe_environment())
-    return repo
-
-
-def _safe_environment(extra_config: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:
-    config = _SAFE_CONFIG + extra_config
-    environment = {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "https:http:ssh:file",
-        "GIT_LFS_SKIP_SMUDGE": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "LC_ALL": "C",  # `_explain` reads git's messages
-        "GIT_CONFIG_COUNT": str(len(config)),
-    }
-    if "GIT_SSH_COMMAND" not in os.environ and not sys.stdin.isatty():
-        environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
-    for index, (key, value) in enumerate(config):
-        environment[f"GIT_CONFIG_KEY_{index}"] = key
-        environment[f"GIT_CONFIG_VALUE_{index}"] = value
-    return environment
+def _rewritten(repository: Repository) -> SourceError:
+    return SourceError(
+        f"{repository.name}: commit {repository.commit[:9]} is no longer in its history; "
+        "run `codeqa index` on it again"
+    )
 
 
 def _take_credentials(url: str) -> tuple[str, dict[str, str]]:
-    """Take credentials out of `url` and `GIT_TOKEN` and put them into git's environment."""
+    """Take the credentials out of `url`, or `GIT_TOKEN`, and put them into git's environment.
+
+    :raises SourceError: they hold a line break, by which they could be meant for another host.
+    """
+    clean = plain_location(url)
     parts = urlsplit(url) if "://" in url else None
     if parts is None or parts.scheme not in ("http", "https"):
-        return url, _safe_environment()
-    host = parts.netloc.rpartition("@")[2]
-    clean = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        return clean, network_environment()
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
     token = os.environ.get("GIT_TOKEN", "").strip()
-    if parts.username and parts.password is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password)}"
-    elif parts.username or token:
-        login = f"x-access-token:{unquote(parts.username or token)}"
-    else:
-        return clean, _safe_environment()
-    header = "Authorization: Basic " + base64.b64encode(login.encode()).decode()
-    scope = f"http.{parts.scheme}://{host}/.extraHeader"
-    return clean, _safe_environment(((scope, header),))
+    if not password and token:
+        password = token
+    elif not password and len(user) >= MIN_TOKEN_CHARS:
+        user, password = "", user
+    if not (user + password).isprintable():
+        raise SourceError(f"the credentials for {clean} hold characters that none can have")
+    scope = f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if password:
+        # The empty one keeps helpers of the user's from storing what is not theirs.
+        config = ((f"{scope}.helper", ""), (f"{scope}.helper", _CREDENTIAL_HELPER))
+        environment = network_environment(config)
+        environment["CODEQA_GIT_USER"] = user or _TOKEN_USER
+        environment["CODEQA_GIT_PASSWORD"] = password
+        return clean, environment
+    return clean, network_environment(((f"{scope}.username", user),) if user else ())
 
 
-def _fetch(repo: git.Repo, url: str, ref: str | None, report: Report | None) -> str:
+def _fetch(command: git.Git, folder: Path, url: str, ref: str | None, report: Report | None) -> str:
     """Fetch `ref`, as shallow as the server allows, and return its full SHA."""
-    if ref and len(ref) == 40 and _SHA.match(ref) and _has_commit(repo, ref):
-        return ref
+    if ref and _SHA.match(ref) and (commit := _find_commit(command, ref)):
+        return commit
     try:
-        _run_fetch(repo, url, ref or "HEAD", report, "--depth=1")
-        return str(repo.git.rev_parse("FETCH_HEAD^{commit}"))
+        _run_fetch(command, url, ref or "HEAD", report, "--depth=1")
+        return _fetched_commit(command, url, ref)
+    except _NotShallowError:
+        _run_fetch(command, url, ref or "HEAD", report)
+        return _fetched_commit(command, url, ref)
     except _RefMissingError as error:
         if ref is None:
-            raise SourceError(f"{url} is empty; push a commit to it first") from error
+            raise SourceError(
+                f"{url} has no commits on its default branch; push one, or name a branch: "
+                f"{url}@BRANCH"
+            ) from error
         if not _SHA.match(ref):
             raise SourceError(f"{url} has no branch, tag or commit {ref!r}") from error
     # A short SHA, or a server that serves only the tips of branches: fetch the whole history.
     if report:
         report(f"{ref} is not a branch or tag: fetching the whole history")
     refspecs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
-    deepen = ("--unshallow",) if (Path(repo.git_dir) / "shallow").exists() else ()
-    _run_fetch(repo, url, refspecs, report, *deepen)
+    deepen = ("--unshallow",) if (folder / "shallow").exists() else ()
+    _run_fetch(command, url, refspecs, report, *deepen)
+    commit = _find_commit(command, ref)
+    if commit is None:
+        raise SourceError(f"{url} has no branch, tag or commit {ref!r}")
+    return commit
+
+
+def _fetched_commit(command: git.Git, url: str, ref: str | None) -> str:
     try:
-        return str(repo.git.rev_parse("--verify", f"{ref}^{{commit}}"))
-    except git.GitCommandError as error:
-        raise SourceError(f"{url} has no branch, tag or commit {ref!r}") from error
+        return str(command.rev_parse("--verify", "FETCH_HEAD^{commit}"))
+    except git.CommandError as error:
+        raise SourceError(f"{ref!r} of {url} is a tag, but not of a commit") from error
+
+
+def _find_commit(command: git.Git, sha: str) -> str | None:
+    """Find the commit whose name begins with `sha` in the clone."""
+    try:
+        commit = str(command.rev_parse("--verify", "--quiet", f"{sha}^{{commit}}"))
+    except git.CommandError:
+        return None
+    return commit if commit.startswith(sha) else None
 
 
 class _RefMissingError(SourceError):
     """The remote has no such ref."""
 
 
+class _NotShallowError(SourceError):
+    """The remote is static files, of which all must be fetched."""
+
+
+class _NothingNewError(SourceError):
+    """The remote's branch ends before the date that was asked for."""
+
+
 def _run_fetch(
-    repo: git.Repo, url: str, refspecs: str | tuple[str, ...], report: Report | None, *options: str
+    command: git.Git,
+    url: str,
+    refspecs: str | tuple[str, ...],
+    report: Report | None,
+    *options: str,
 ) -> None:
     refspecs = (refspecs,) if isinstance(refspecs, str) else refspecs
     parser = _Progress(report)
     try:
-        process = repo.git.fetch(
+        process = command.fetch(
             "--progress",
             "--no-tags",
             *options,
@@ -329,7 +229,7 @@ def _run_fetch(
         git.cmd.handle_process_output(
             process, None, parser.new_message_handler(), finalize_process, decode_streams=False
         )
-    except git.GitCommandError as error:
+    except git.CommandError as error:
         stderr = "\n".join([*parser.error_lines, *parser.other_lines, str(error.stderr or "")])
         raise _explain(url, stderr) from error
 
@@ -354,40 +254,58 @@ class _Progress(RemoteProgress):
             self._report(f"cloning: {share:.0%} of {int(float(max_count)):,} objects")
 
 
-def _explain(url: str, stderr: str) -> SourceError:
+def _explain(url: str, stderr: str) -> CodeQAError:
     """Turn what git printed into one line that names the fix."""
     text = stderr.lower()
-    if "couldn't find remote ref" in text or "not our ref" in text or "unadvertised" in text:
-        return _RefMissingError(f"{url} has no such branch, tag or commit")
-    if re.search(r"could not resolve host|network is unreachable|name or service not known", text):
-        return SourceError(f"cannot reach {url}; check its spelling and the network")
-    if re.search(r"connection (refused|timed out|reset)|failed to connect|too slow", text):
-        return SourceError(f"{url} does not answer; check the address, or try again later")
-    if re.search(
-        r"authentication failed|could not read (username|password)|permission denied|"
-        r"returned error: 40[13]|invalid credentials|host key verification",
-        text,
-    ):
-        return SourceError(
-            f"{url} does not exist or needs credentials; check it, log in with git or set GIT_TOKEN"
-        )
-    if re.search(r"not found|does not appear to be a git repo|does not exist", text):
-        return SourceError(f"{url} does not exist or is not a git repository; check its spelling")
-    if "no space left" in text:
-        return SourceError(f"the disk is full: free some space in {cache_folder()}")
+    if "no space left" in text or "disk quota exceeded" in text:
+        return disk_full(cache_folder())
+    for pattern, kind, message in _EXPLANATIONS:
+        if re.search(pattern, text):
+            return kind(message.format(url=url, cache=cache_folder()))
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     fatal = next((line for line in lines if line.startswith(("fatal:", "error:"))), "")
-    return SourceError(f"cannot fetch {url}: {fatal or ' '.join(lines[-1:]) or 'git failed'}")
+    reason = fatal or " ".join(lines[-1:]) or "git failed"
+    printable = "".join(char if char.isprintable() else "?" for char in reason)
+    return SourceError(f"cannot fetch {url}: {printable}")
 
 
-def _has_commit(repo: git.Repo, sha: str) -> bool:
-    try:
-        repo.git.cat_file("-e", f"{sha}^{{commit}}")
-    except git.GitCommandError:
-        return False
-    return True
-
-
-def _commit_time(folder: Path, commit: str) -> int:
-    with closing(_open(folder)) as repo:
-        return int(repo.git.show("-s", "--format=%ct", commit))
+# pattern in git's messages, in lower case → error, its message; the first that matches
+_EXPLANATIONS: tuple[tuple[str, type[CodeQAError], str], ...] = (
+    (
+        r"insufficient permission for adding|unable to create .*\.(lock|git)|read-only file system",
+        StorageError,
+        "cannot write to {cache}; check its permissions, or set CODEQA_CACHE to another folder",
+    ),
+    (
+        r"couldn't find remote ref|not our ref|unadvertised|no such ref",
+        _RefMissingError,
+        "{url} has no such branch, tag or commit",
+    ),
+    (r"dumb http transport does not support shallow", _NotShallowError, "{url} is not shallow"),
+    (
+        r"no commits selected for shallow|error processing shallow info",
+        _NothingNewError,
+        "{url} has nothing newer",
+    ),
+    (
+        r"could not resolve host|network is unreachable|name or service not known",
+        SourceError,
+        "cannot reach {url}; check its spelling and the network",
+    ),
+    (
+        r"connection (refused|timed out|reset)|failed to connect|couldn't connect|too slow",
+        SourceError,
+        "{url} does not answer; check the address, or try again later",
+    ),
+    (
+        r"authentication failed|could not read (username|password)|permission denied|"
+        r"returned error: 40[13]|invalid credentials|host key verification",
+        SourceError,
+        "{url} does not exist or needs credentials; check it, log in with git or set GIT_TOKEN",
+    ),
+    (
+        r"not found|does not appear to be a git repo|is this a git repo|does not exist",
+        SourceError,
+        "{url} does not exist or is not a git repository; check its spelling",
+    ),
+)

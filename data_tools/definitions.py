@@ -63,6 +63,10 @@ _CONTAINERS = frozenset(
     "preproc_if preproc_ifdef preproc_else preproc_elif linkage_specification declaration_list "
     "if_statement try_statement block else_clause except_clause type_declaration".split()
 )
+# What gives definitions a scope and is little else: what it holds is named beside it.
+_NAMESPACES = frozenset(
+    "namespace_definition namespace_declaration module internal_module mod_item".split()
+)
 _TARGET_PREFIX = re.compile(r"^(?:(?:module\.)?exports|this)\.")
 _PLAIN_TARGET = re.compile(r"[\w$.#]+")
 _ARGUMENTS = re.compile(r"<[^<>]*>")
@@ -81,15 +85,26 @@ def find_definition(node: tree_sitter.Node) -> tree_sitter.Node | None:
         node = inner[0]
 
 
-def find_inner_definitions(node: tree_sitter.Node, limit: int) -> list[tree_sitter.Node]:
-    """Find the definitions in a node that gives them no scope, such as `#ifdef` or `if`."""
+def find_inner_definitions(
+    node: tree_sitter.Node, definition: tree_sitter.Node | None, limit: int
+) -> list[tree_sitter.Node]:
+    """Find the definitions that a namespace holds, or what is no definition, such as `#ifdef`.
+
+    :param definition: the one that `node` is or wraps.
+    :param limit: how many to find.
+    """
+    if definition is None:
+        holder, holds = node, node.type in _CONTAINERS
+    else:
+        holder = definition.child_by_field_name("body") or definition
+        holds = definition.type in _NAMESPACES
     found: list[tree_sitter.Node] = []
-    stack = [node] if node.type in _CONTAINERS else []
+    stack = holder.named_children[::-1] if holds else []
     while stack and len(found) < limit:
         node = stack.pop()
-        definition = find_definition(node)
-        if definition is not None:
-            found.append(definition)
+        inner = find_definition(node)
+        if inner is not None:
+            found.append(inner)
         elif node.type in _CONTAINERS:
             stack.extend(reversed(node.named_children))
     return found
@@ -109,7 +124,7 @@ def _is_definition(node: tree_sitter.Node) -> bool:
         return False
     value = node.child_by_field_name(_ASSIGNMENTS[kind])
     if value is not None and value.type == "expression_list":
-        value = value.named_child(0)
+        value = _first_child(value)
     return value is not None and value.type in _FUNCTION_VALUES
 
 
@@ -153,7 +168,7 @@ def _receiver(definition: tree_sitter.Node, name: tree_sitter.Node, source: byte
     """Name the type that a method is declared for outside it, as in Go and Kotlin."""
     if definition.type == "method_declaration":
         parameters = definition.child_by_field_name("receiver")
-        parameter = None if parameters is None else parameters.named_child(0)
+        parameter = None if parameters is None else _first_child(parameters)
         if parameter is not None:
             return _base_name(parameter.child_by_field_name("type"), source)
     if definition.type == "function_declaration":
@@ -168,11 +183,15 @@ def _base_name(type_node: tree_sitter.Node | None, source: bytes) -> str:
     while type_node is not None:
         inner = type_node.child_by_field_name("type") or type_node.child_by_field_name("name")
         if inner is None and type_node.type in ("pointer_type", "parenthesized_type"):
-            inner = type_node.named_child(0)
+            inner = _first_child(type_node)
         if inner is None:
             break
         type_node = inner
     return _clean(_text(type_node, source)).rstrip("?")
+
+
+def _first_child(node: tree_sitter.Node) -> tree_sitter.Node | None:
+    return next(iter(node.named_children), None)  # `named_child(0)` raises where there is none
 
 
 def _clean(name: str) -> str:

@@ -90,8 +90,13 @@ def reason_to_skip_text(path: str, text: str) -> str | None:
 
 
 def read_ignore_rules(lines: Iterable[str]) -> IgnoreRules:
-    """Compile the lines of a `.gitignore` or `.codeqaignore`.
+    """Compile the lines of a `.gitignore` or `.codeqaignore`; invalid ones are void, as in git."""
+    return IgnoreRules.from_lines(filter(_is_pattern, (line.lstrip("\ufeff") for line in lines)))
 
-    :raises ValueError: a line is not a valid pattern.
-    """
-    return IgnoreRules.from_lines(lines)
+
+def _is_pattern(line: str) -> bool:
+    try:
+        IgnoreRules.from_lines([line])
+    except ValueError:
+        return False
+    return True

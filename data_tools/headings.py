@@ -9,6 +9,8 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
 _FRONT_MATTER = re.compile(r"^(---|\+\+\+)\s*$")
 _ASCIIDOC_BLOCK = re.compile(r"^([-.=*_+/])\1{3,}\s*$|^```")
 _UNDERLINE = re.compile(r"^([=\-`:'\"~^_*+#<>.])\1{2,}\s*$")
+_LINK = re.compile(r"!?\[([^][]*)\]\([^()]*\)")
+_TAG = re.compile(r"</?(?:a|b|br|code|i|img|kbd|small|span|sub|sup)\b[^<>]*>")
 _MARKDOWN_UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})\s*$")
 SEPARATOR = " › "
 MAX_TITLE_CHARS = 80  # longer ones are sentences
@@ -22,6 +24,8 @@ def split_sections(lines: list[str], language: str) -> list[tuple[int, int, str]
     :return: (start, end, title) with 0-based lines, `end` exclusive, covering all lines; the
         title is the outline down to the section, such as `Guide › Install`.
     """
+    if not lines:
+        return []
     starts: list[tuple[int, str]] = []
     outline: list[tuple[int, str]] = []
     for index, level, title in _headings(lines, language):
@@ -29,7 +33,7 @@ def split_sections(lines: list[str], language: str) -> list[tuple[int, int, str]
             outline.pop()
         outline.append((level, title[:MAX_TITLE_CHARS].rstrip()))
         starts.append((index, SEPARATOR.join(part for _, part in outline)))
-    if lines and (not starts or starts[0][0] > 0):
+    if not starts or starts[0][0] > 0:
         starts.insert(0, (0, ""))
     ends = [index for index, _ in starts[1:]] + [len(lines)]
     return [(start, end, title) for (start, title), end in zip(starts, ends, strict=True)]
@@ -64,20 +68,26 @@ def _markdown_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         if match := _FENCE.match(line):
             if not fence:
                 fence = match[1]
-            elif match[1].startswith(fence) and not match[2].strip():
-                fence = ""
+            elif match[1].startswith(fence) and not re.search(r"\w", match[2]):
+                fence = ""  # ended even where a comment ends on the same line: ```-->
         elif fence:
             continue
         elif match := _ATX.match(line):
-            if match[2]:
-                yield index, len(match[1]), match[2]
+            if title := _strip_markup(match[2]):
+                yield index, len(match[1]), title
         elif (
             (match := _MARKDOWN_UNDERLINE.match(line))
             and index > body
             and re.match(r"^ {0,3}[^\s>*+#|-]", lines[index - 1])
             and (index == body + 1 or not lines[index - 2].strip())
         ):
-            yield index - 1, 1 if match[1][0] == "=" else 2, lines[index - 1].strip()
+            level = 1 if match[1][0] == "=" else 2
+            yield index - 1, level, _strip_markup(lines[index - 1].strip())
+
+
+def _strip_markup(title: str) -> str:
+    """Leave the words of links and images; a badge is an image in a link."""
+    return _TAG.sub("", _LINK.sub(r"\1", _LINK.sub(r"\1", title))).strip()
 
 
 def _skip_front_matter(lines: list[str]) -> int:

@@ -110,7 +110,7 @@ LANGUAGES: tuple[Language, ...] = (
     Language("yaml", Kind.CONFIG, (".yaml", ".yml")),
     Language("toml", Kind.CONFIG, (".toml",)),
     Language("json", Kind.CONFIG, (".json", ".jsonc", ".json5")),
-    Language("ini", Kind.CONFIG, (".ini", ".cfg", ".conf", ".properties", ".editorconfig")),
+    Language("ini", Kind.CONFIG, (".ini", ".cfg", ".conf", ".properties"), (".editorconfig",)),
     Language("jupyter", Kind.NOTEBOOK, (".ipynb",)),
 )
 

@@ -5,13 +5,15 @@ files can be read. Links are never followed, and nothing of the repository is ex
 """
 
 import hashlib
+import itertools
 import os
 import re
-import stat
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 from data_tools import filters
 from data_tools.errors import SourceError
@@ -20,7 +22,7 @@ from data_tools.notebook import render_notebook
 from data_tools.text import decode_text
 
 WORKTREE = "worktree"  # the "commit" of a plain folder
-MAX_DEPTH = 100  # nested folders; deeper trees are made to do harm
+MAX_NAME_CHARS = 80  # of a repository: with what is appended, file systems still take it
 
 Report = Callable[[str], None]
 
@@ -82,10 +84,13 @@ class Snapshot(Protocol):
 
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*::?(//)?")
-_SCP_FORM = re.compile(r"^[\w.-]+@[\w.-]+:(?!/?/)")
+_SCP_FORM = re.compile(r"^[\w.-]+@\w[\w.-]*:(?!//)")
 _BROWSER_PATH = re.compile(
-    r"^(?P<repo>/[^/]+/.+?)(?:/-)?/(?:tree|src/branch|src/commit)/(?P<ref>.+)$"
+    r"^(?P<repo>/[^/]+/.+?)(?:/-)?/(?:tree|commits?|releases/tag|src/(?:branch|commit|tag))/"
+    r"(?P<ref>.+)$"
 )
+_HOST_ALONE = re.compile(r"^(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)/.")
+_REF_SIGN = re.compile(r"(?<!/)@")  # after a slash it begins a name: `host/@scope/name`
 _URL_SCHEMES = ("https", "http", "ssh", "file")
 
 
@@ -98,33 +103,62 @@ def split_spec(spec: str) -> tuple[str, str | None]:
         ssh and file.
     """
     spec = spec.strip()
-    if not spec or any(ord(char) < 32 for char in spec) or spec.startswith("-"):
+    if not spec or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", spec) or spec.startswith("-"):
         raise SourceError(f"not a repository: {spec!r}; give a git URL or a path")
     scheme = _SCHEME.match(spec)
     if scheme and "://" in spec:
         return _split_url(spec)
     if _SCP_FORM.match(spec):
-        host, path = spec.split(":", 1)
-        path, _, ref = path.partition("@")
-        return f"{host}:{path}", ref or None
+        host, _, path = spec.partition(":")
+        path, ref = _split_ref(path)
+        return f"{host}:{path}", ref
     if scheme and "::" in spec:
         raise SourceError(f"not a repository: {spec!r}; use an https, ssh or file URL, or a path")
-    if not Path(spec).expanduser().exists() and "@" in spec:
-        path, _, ref = spec.rpartition("@")
-        return path, ref or None
-    return spec, None
+    if _exists(_local_path(spec)):
+        return spec, None
+    if _HOST_ALONE.match(spec):
+        return _split_url(f"https://{spec}")
+    for sign in re.finditer("@", spec):
+        if sign.start() and _exists(_local_path(spec[: sign.start()])):
+            return spec[: sign.start()], spec[sign.end() :] or None
+    return _split_ref(spec)
+
+
+def _split_ref(text: str) -> tuple[str, str | None]:
+    """Split at the first sign, as tags may hold more of them (`name@1.2.3`)."""
+    path, *ref = _REF_SIGN.split(text, maxsplit=1)
+    return path, (ref[0] or None) if ref else None
 
 
 def _split_url(spec: str) -> tuple[str, str | None]:
     scheme, _, rest = spec.partition("://")
-    if scheme.lower() not in _URL_SCHEMES:
+    scheme = scheme.lower()
+    if scheme not in _URL_SCHEMES:
         raise SourceError(f"cannot clone over {scheme!r}; use an https, ssh or file URL, or a path")
     host, slash, path = rest.partition("/")
-    path, _, ref = (slash + path).partition("@")
-    browser = _BROWSER_PATH.match(path)
-    if not ref and browser and scheme in ("http", "https"):
-        path, ref = browser["repo"], browser["ref"]
-    return f"{scheme}://{host}{path.rstrip('/')}", ref or None
+    if scheme == "file" and _exists(Path(unquote(slash + path))):
+        ref = None
+    else:
+        path, ref = _split_ref(slash + path)
+        path = path.removeprefix("/")
+    if scheme in ("http", "https"):
+        path = re.split("[?#]", path, maxsplit=1)[0]
+        browser = _BROWSER_PATH.match("/" + path)
+        if not ref and browser:
+            path, ref = browser["repo"].removeprefix("/"), browser["ref"].rstrip("/")
+    url = f"{scheme}://{host}{slash}{path}".rstrip("/")
+    if not _is_valid_url(url):
+        raise SourceError(f"not a repository: {plain_location(url)}; check its host and port")
+    return url, ref
+
+
+def _is_valid_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "file" or bool(host and not host.startswith("-"))
 
 
 def is_remote(location: str) -> bool:
@@ -132,11 +166,66 @@ def is_remote(location: str) -> bool:
     return "://" in location or bool(_SCP_FORM.match(location))
 
 
+def plain_location(location: str) -> str:
+    """Return what identifies a repository: its URL without credentials, or its absolute path.
+
+    :param location: as `split_spec` returns it.
+    """
+    if "://" not in location:
+        return location if is_remote(location) else str(_local_path(location))
+    scheme, _, rest = location.partition("://")
+    if scheme == "file":
+        return location
+    address, slash, path = rest.partition("/")
+    login, _, host = address.rpartition("@")
+    user = login.partition(":")[0] + "@" if scheme == "ssh" and login else ""
+    return f"{scheme}://{user}{host}{slash}{path}"
+
+
 def repository_name(location: str) -> str:
     """Derive a short name, safe as a folder name, from a URL or path."""
-    tail = location.rstrip("/").removesuffix(".git").rstrip("/")
-    name = re.split(r"[/:\\]", tail)[-1] if is_remote(location) else Path(tail).resolve().name
-    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "repository"
+    return _safe_name(_path_parts(location)[-1])
+
+
+def unique_name(location: str, taken: Container[str]) -> str:
+    """Name a repository by its last part, by its last two if that is taken, then by number."""
+    parts = _path_parts(location)
+    name = _safe_name(parts[-1])
+    if name not in taken:
+        return name
+    candidates = (f"{_safe_name(part)}-{name}" for part in parts[-2:-1] if part)
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain(candidates, numbered) if name not in taken)
+
+
+def _path_parts(location: str) -> list[str]:
+    tail = plain_location(location).rstrip("/").removesuffix(".git").rstrip("/")
+    return re.split(r"[/:\\]" if is_remote(location) else "/", tail)
+
+
+def _safe_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)[:MAX_NAME_CHARS].strip(".-") or "repository"
+
+
+def is_repository(folder: Path) -> bool:
+    """Tell whether `folder` itself is a git repository, bare or not."""
+    return (folder / ".git").exists() or all(
+        (folder / name).exists() for name in ("HEAD", "objects", "refs")
+    )
+
+
+def _local_path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError):  # an unknown `~user`, a loop of links
+        return Path(text)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that is closed to us
+        return False
 
 
 def open_source(spec: str, *, name: str | None = None, report: Report | None = None) -> Snapshot:
@@ -146,95 +235,44 @@ def open_source(spec: str, *, name: str | None = None, report: Report | None = N
     :param name: the name to give it; by default the last part of its location.
     :param report: receives lines of progress while cloning.
     :raises SourceError: it does not exist, needs credentials, is empty, or lacks the ref.
+    :raises StorageError: a clone cannot be written to the cache folder.
     """
-    from data_tools import clone
-
     location, ref = split_spec(spec)
     name = name or repository_name(location)
     if is_remote(location):
+        _require_git()
+        from data_tools import clone
+
         return clone.open_remote(location, ref, name=name, report=report)
-    folder = Path(location).expanduser().resolve()
-    if not folder.is_dir():
-        problem = "is a file" if folder.exists() else "does not exist"
+    folder = _local_path(location)
+    if not _is_folder(folder):
+        problem = "is a file" if _exists(folder) else "does not exist"
         raise SourceError(f"{folder} {problem}; give a folder, a repository or a git URL")
-    if clone.is_repository(folder):
-        return clone.open_local(folder, ref, name=name)
+    if is_repository(folder):
+        _require_git()
+        from data_tools import snapshot
+
+        return snapshot.open_local(folder, ref, name=name)
     if ref:
         raise SourceError(f"{folder} is not a git repository, so it has no {ref!r}")
+    from data_tools.folder import Folder
+
     return Folder(Repository(name, str(folder), None, WORKTREE))
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A plain folder, read from disk: `.gitignore` and `.codeqaignore` are honoured."""
-
-    repository: Repository
-    notice: str | None = None
-
-    def files(self) -> Iterator[SourceFile | SkippedFile]:
-        """Read every file below the folder; links and special files are listed, not opened."""
-        yield from self._walk(Path(self.repository.location), "", [], 0)
-
-    def _walk(
-        self, folder: Path, prefix: str, rules: list[tuple[str, filters.IgnoreRules]], depth: int
-    ) -> Iterator[SourceFile | SkippedFile]:
-        rules = rules + _ignore_rules(folder, prefix)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield self._skip(prefix, f"cannot be read ({error.strerror})")
-            return
-        for entry in entries:
-            path = prefix + entry.name
-            if not path.isprintable():
-                yield self._skip(ascii(path), "its name is not printable text")
-            elif entry.is_symlink():
-                yield self._skip(path, "symbolic link")
-            elif _is_ignored(path + "/" * entry.is_dir(), rules):
-                if entry.name not in filters.VENDORED_FOLDERS:
-                    yield self._skip(path, "ignored by .gitignore or .codeqaignore")
-            elif not entry.is_dir():
-                yield self._read(Path(entry.path), path)
-            elif entry.name in filters.VENDORED_FOLDERS:
-                yield self._skip(path + "/", f"vendored ({entry.name}/)")
-            elif depth >= MAX_DEPTH:
-                yield self._skip(path + "/", f"nested more than {MAX_DEPTH} folders deep")
-            else:
-                yield from self._walk(Path(entry.path), path + "/", rules, depth + 1)
-
-    def _read(self, file: Path, path: str) -> SourceFile | SkippedFile:
-        try:
-            status = file.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                return self._skip(path, "not a regular file")
-            reason = filters.reason_to_skip_path(path, status.st_size)
-            if reason:
-                return self._skip(path, reason)
-            return make_source_file(self.repository, path, file.read_bytes())
-        except OSError as error:
-            return self._skip(path, f"cannot be read ({error.strerror})")
-
-    def _skip(self, path: str, reason: str) -> SkippedFile:
-        return SkippedFile(self.repository.name, path, reason)
+def _is_folder(path: Path) -> bool:
+    try:
+        if not path.is_dir():
+            return False
+        with os.scandir(path):
+            return True
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}); check it") from error
 
 
-def _ignore_rules(folder: Path, prefix: str) -> list[tuple[str, filters.IgnoreRules]]:
-    names = [".gitignore"] if prefix else [".gitignore", filters.IGNORE_FILE]
-    files = [folder / name for name in names]
-    return [
-        (prefix, filters.read_ignore_rules(file.read_text("utf-8", errors="replace").splitlines()))
-        for file in files
-        if file.is_file() and not file.is_symlink()
-    ]
-
-
-def _is_ignored(path: str, rules: list[tuple[str, filters.IgnoreRules]]) -> bool:
-    """Apply nested ignore files as git does: the deepest one that says anything decides."""
-    for prefix, spec in reversed(rules):
-        verdict = spec.check_file(path.removeprefix(prefix)).include
-        if verdict is not None:
-            return verdict
-    return False
+def _require_git() -> None:
+    if shutil.which("git") is None:
+        raise SourceError("git is not installed; install it, or give a plain folder")
 
 
 def make_source_file(repository: Repository, path: str, data: bytes) -> SourceFile | SkippedFile:
@@ -263,4 +301,9 @@ def make_source_file(repository: Repository, path: str, data: bytes) -> SourceFi
 def safe_relative_path(path: str) -> bool:
     """Tell whether `path` from a git tree stays inside the repository when written to disk."""
     pure = PurePosixPath(path)
-    return not pure.is_absolute() and ".." not in pure.parts and path.isprintable()
+    return (
+        path == str(pure)  # else it holds `.`, or nothing, between two slashes
+        and not pure.is_absolute()
+        and ".." not in pure.parts
+        and path.isprintable()
+    )

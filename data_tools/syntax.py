@@ -18,6 +18,10 @@ MAX_INNER_NAMES = 8  # listed for a part that defines several things
 MAX_SCOPE_CHARS = 200  # of a qualified name, before the last part; deeper ones lose their end
 _SEPARATORS = {"cpp": "::"}  # between the parts of a qualified name; elsewhere a full stop
 
+# The scanner of tree-sitter-bash 0.25.1 looks any character up in a table of 256 and may so end
+# the process (its issue 337). Those beyond ASCII are masked, byte by byte, so that offsets stay.
+_MASKED_LANGUAGES = frozenset({"shell"})
+_MASK = bytes(range(128)) + b"x" * 128
 # What stands before a definition and belongs to it.
 _LEADING = frozenset(
     "comment line_comment block_comment multiline_comment attribute_item inner_attribute_item "
@@ -72,10 +76,11 @@ def parse(text: str, language: str, deadline: float) -> SyntaxTree:
     :raises CannotParseError: no tree came of it in time.
     """
     source = text.encode("utf-8", errors="replace")
+    data = source.translate(_MASK) if language in _MASKED_LANGUAGES else source
     parser = tree_sitter.Parser(_load_grammar(language))
     try:
         tree = parser.parse(
-            lambda offset, _point: source[offset : offset + READ_BYTES],
+            lambda offset, _point: data[offset : offset + READ_BYTES],
             progress_callback=lambda _offset, _has_error: (
                 time.monotonic() >= deadline
             ),  # True stops
@@ -146,19 +151,15 @@ def _make_part(
 
     :param owner: the definition that `scope` names already, which `node` may still wrap.
     """
-    outer = (scope,) if scope else ()
     definition = find_definition(node)
-    if definition is None:
-        found = find_inner_definitions(node, MAX_INNER_NAMES)
-        inner = [name for each in found if (name := name_of(each, tree.source))]
-        names = dict.fromkeys(_qualify(scope, name, tree.language) for name in inner)
-        return Part(node, *rows, tuple(names) or outer, False, scope)
     known = owner is not None and (definition == owner or owner.type == "type_definition")
-    name = "" if known else name_of(definition, tree.source)
-    if not name:
-        return Part(node, *rows, outer, True, scope)
-    qualified = _qualify(scope, name, tree.language)
-    return Part(node, *rows, (qualified,), True, qualified)
+    name = "" if definition is None or known else name_of(definition, tree.source)
+    inner_scope = _qualify(scope, name, tree.language) if name else scope
+    found = find_inner_definitions(node, definition, MAX_INNER_NAMES)
+    names = [inner for each in found if (inner := name_of(each, tree.source))]
+    inner_symbols = dict.fromkeys(_qualify(inner_scope, inner, tree.language) for inner in names)
+    outer = (inner_scope,) if name or (scope and not inner_symbols) else ()
+    return Part(node, *rows, (*outer, *inner_symbols), definition is not None, inner_scope)
 
 
 def _qualify(scope: str, name: str, language: str) -> str:

@@ -1,0 +1,36 @@
+"""What to say when files cannot be written: the disk is full, or the folder is not ours."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_tools.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` met while writing below `folder` into one that names the fix.
+
+    :raises StorageError: in place of any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise disk_full(folder) from error
+        reason = error.strerror or str(error)
+        raise StorageError(f"cannot write to {folder} ({reason}); choose another folder") from error
+
+
+def disk_full(folder: Path) -> StorageError:
+    """Say that the disk that holds `folder` is full."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    free_mb = shutil.disk_usage(there).free / 1e6
+    return StorageError(
+        f"the disk is full: {free_mb:,.0f} MB are free for {folder}; free some space, "
+        "or choose another folder"
+    )
