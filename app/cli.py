@@ -5,6 +5,8 @@ What the commands do is in `app.commands`, imported when one runs, so that `--he
 """
 
 import argparse
+import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -25,9 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _stay_private()
     options = make_parser().parse_args(arguments)
-    from app import commands
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
+        from app import commands
+
         getattr(commands, f"run_{options.command}")(options)
         sys.stdout.flush()
     except CodeQAError as error:
@@ -41,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str) -> int:
     line = " ".join(message.split())
-    print(f"codeqa: {line.encode('utf-8', 'replace').decode()}", file=sys.stderr)
+    shown = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )
+    print(f"codeqa: {shown}", file=sys.stderr)
     return 1
 
 
@@ -106,7 +114,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=120.0,
         help="longest wait for the server's next words (default: %(default)s)",
     )
@@ -120,10 +128,25 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"must be a whole number up to 65535, not {text}")
+    return int(text)
 
 
 def _add_chat(commands: Commands) -> None:
@@ -143,7 +166,7 @@ def _add_chat(commands: Commands) -> None:
     _add_model_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="port (default: %(default)s)"
+        "--port", type=_port, default=DEFAULT_PORT, help="port (default: %(default)s)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
@@ -181,8 +204,9 @@ def _add_search(commands: Commands) -> None:
         "Print the lines that answer a question, best first.",
         'codeqa search "where are checkpoints saved?" --index index/ -k 5 --json',
     )
-    parser.add_argument("question", nargs="?")
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("question", nargs="?")
+    asked.add_argument(
         "--queries", metavar="FILE", help='JSONL of {"id": …, "query": …}; - is standard input'
     )
     _add_index_option(parser)

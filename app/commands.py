@@ -4,12 +4,15 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_tools.errors import QuestionError
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 if TYPE_CHECKING:
     from app.answer import Answer
@@ -41,10 +44,10 @@ def run_chat(options: argparse.Namespace) -> None:
 def _folder_for(specs: Sequence[str]) -> Path:
     """Choose an index folder of its own for each set of repositories."""
     from data_tools.clone import cache_folder
-    from data_tools.sources import is_remote, repository_name, split_spec
+    from data_tools.sources import plain_location, repository_name, split_spec
 
     locations = [split_spec(spec)[0] for spec in specs]
-    whole = [loc if is_remote(loc) else str(Path(loc).expanduser().resolve()) for loc in locations]
+    whole = [plain_location(location) for location in locations]
     key = hashlib.sha256("\n".join(sorted(whole)).encode("utf-8", "replace")).hexdigest()[:8]
     return cache_folder() / "indexes" / f"{repository_name(locations[0])}-{key}"
 
@@ -61,11 +64,18 @@ def run_index(options: argparse.Namespace) -> None:
     manifest = report.manifest
     for record in manifest.repositories:
         print(
-            f"{record.name} @ {record.commit[:12]}: {record.files:,} files, "
-            f"{record.chunks:,} chunks, {record.skipped:,} files skipped"
+            f"{record.name} @ {record.commit[:12]}: {count(record.files, 'file')}, "
+            f"{count(record.chunks, 'chunk')}, {count(record.skipped, 'file')} skipped"
         )
     state = "written" if report.changed else "unchanged"
-    print(f"{options.index}: {state}, {manifest.chunks:,} chunks, {report.embedded:,} embedded")
+    print(
+        f"{options.index}: {state}, {count(manifest.chunks, 'chunk')}, {report.embedded:,} embedded"
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural where that is due."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def run_ask(options: argparse.Namespace) -> None:
@@ -88,16 +98,16 @@ def run_ask(options: argparse.Namespace) -> None:
             path_glob=options.path,
         ):
             if isinstance(event, Delta) and streams:
-                print(event.text, end="", flush=True)
+                print(_for_terminal(event.text), end="", flush=True)
             elif isinstance(event, Answer):
                 _print_answer(event, options.json, streams)
 
 
 def _print_answer(answer: "Answer", as_json: bool, streamed: bool) -> None:
     if as_json:
-        print(json.dumps(_answer_record(answer), ensure_ascii=False))
+        print_json(_answer_record(answer))
         return
-    print("" if streamed else answer.text)
+    print("" if streamed else _for_terminal(answer.text))
     if answer.citations:
         print("\nSources:")
         for citation in answer.citations:
@@ -125,14 +135,13 @@ def _answer_record(answer: "Answer") -> dict[str, Any]:
 
 def run_search(options: argparse.Namespace) -> None:
     """Print ranked chunks for one question or for each of a file of them."""
-    from retrieval.index import CodeIndex
+    from retrieval.index import CodeIndex, check_question
 
-    if (options.question is None) == (options.queries is None):
-        raise QuestionError("give either a question or --queries FILE")
-    queries = list(_read_queries(options.queries)) if options.queries else [("", options.question)]
+    if options.queries is None:
+        queries: list[tuple[object, str]] = [("", check_question(options.question))]
+    else:
+        queries = list(_read_queries(options.queries))
     with CodeIndex.open(options.index) as index:
-        if not index.vectors_ready:
-            print("vectors are not made yet: searching words alone", file=sys.stderr)
         for identifier, question in queries:
             hits = index.search(
                 question,
@@ -143,19 +152,33 @@ def run_search(options: argparse.Namespace) -> None:
             )
             for rank, hit in enumerate(hits, start=1):
                 _print_hit(rank, hit, identifier, options)
+        if not index.vectors_ready:
+            print("(by words alone: vectors are not made yet)", file=sys.stderr)
 
 
 def _print_hit(rank: int, hit: "Hit", identifier: object, options: argparse.Namespace) -> None:
     if options.json:
         record = _hit_record(rank, hit)
-        if options.queries:
+        if options.queries is not None:
             record = {"id": identifier, **record}
-        print(json.dumps(record, ensure_ascii=False))
+        print_json(record)
         return
     chunk = hit.chunk
-    prefix = f"{identifier}\t" if options.queries else ""
+    prefix = "" if options.queries is None else f"{identifier}\t"
     name = f"  {chunk.symbol}" if chunk.symbol else ""
-    print(f"{prefix}{hit.score:.3f}  {chunk.path}:{chunk.start_line}-{chunk.end_line}{name}")
+    line = f"{prefix}{hit.score:.3f}  {chunk.path}:{chunk.start_line}-{chunk.end_line}{name}"
+    print(_for_terminal(line))
+
+
+def _for_terminal(text: str) -> str:
+    """Take out what would steer the terminal: a repository may hold anything."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """Print one line of JSON, with no character that the terminal cannot show."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    print(json.dumps(record, ensure_ascii=encoding != "utf8"))
 
 
 def _hit_record(rank: int, hit: "Hit") -> dict[str, Any]:
@@ -177,21 +200,29 @@ def _hit_record(rank: int, hit: "Hit") -> dict[str, Any]:
 
 def _read_queries(file: str) -> Iterator[tuple[object, str]]:
     """Read `{"id": …, "query": …}` lines; a bad one is refused with its number."""
+    from data_tools.text import split_lines
+    from retrieval.index import check_question
+
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QuestionError(f"cannot read {file}: {error}") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8-sig")
+    except OSError as error:
+        raise QuestionError(f"cannot read {file} ({error.strerror}); check its name") from error
+    except UnicodeDecodeError as error:
+        raise QuestionError(f"{file} is not UTF-8 text; save it as that") from error
+    for number, line in enumerate(split_lines(text), start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
             identifier, query = record["id"], record["query"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise QuestionError(f'{file}:{number}: not a {{"id": …, "query": …}} object') from error
         if not isinstance(query, str):
             raise QuestionError(f"{file}:{number}: `query` is not text")
-        yield identifier, query
+        try:
+            yield identifier, check_question(query)
+        except QuestionError as error:
+            raise QuestionError(f"{file}:{number}: {error}") from error
 
 
 def run_status(options: argparse.Namespace) -> None:
@@ -205,10 +236,11 @@ def run_status(options: argparse.Namespace) -> None:
 
 def run_flatten(options: argparse.Namespace) -> None:
     """Write the flattened corpus."""
-    from data_tools.flatten import flatten
-
     from app.progress import ProgressBar
+    from data_tools.flatten import flatten
 
     with ProgressBar() as bar:
         for report in flatten(options.repos, Path(options.out), report=bar.say):
-            print(f"{report.folder}: {report.kept:,} files kept, {report.skipped:,} skipped")
+            if report.notice:
+                bar.say(report.notice)
+            print(f"{report.folder}: {count(report.files, 'file')}, {report.skipped:,} skipped")

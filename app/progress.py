@@ -33,7 +33,8 @@ class ProgressBar:
         is_step = message.startswith("cloning: ")
         if is_step and not sys.stderr.isatty():
             return
-        print(message, end="\r" if is_step else "\n", file=sys.stderr, flush=True)
+        erase = "\x1b[K" if sys.stderr.isatty() else ""  # of a longer line that was here
+        print(message + erase, end="\r" if is_step else "\n", file=sys.stderr, flush=True)
 
     def _advance(self, progress: Progress) -> None:
         if progress.stage != self._stage or self._bar is None:

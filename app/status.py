@@ -1,11 +1,11 @@
 """What `codeqa status` says of an index."""
 
-import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from app.commands import count, print_json
 from data_tools.clone import count_commits_behind
 from data_tools.errors import SourceError
 from retrieval.generations import RepositoryRecord
@@ -27,14 +27,14 @@ def print_status(folder: str, *, offline: bool, list_skipped: bool, as_json: boo
             for record in index.manifest.repositories
         ]
         if as_json:
-            print(json.dumps(_summary(index) | {"repositories": records}, ensure_ascii=False))
+            print_json(_summary(index) | {"repositories": records})
             return
         for record in records:
             _print_repository(record)
         summary = _summary(index)
         vectors = "with vectors" if index.vectors_ready else "words alone, vectors are not made yet"
         print(
-            f"{folder}: {summary['chunks']:,} chunks, {vectors}, by {summary['embedder']}, "
+            f"{folder}: {count(summary['chunks'], 'chunk')}, {vectors}, by {summary['embedder']}, "
             f"made {summary['created_at']}"
         )
 
@@ -81,19 +81,19 @@ def _print_repository(details: dict[str, Any]) -> None:
     ref = f" ({details['ref']})" if details["ref"] else ""
     print(f"{details['name']} @ {details['commit'][:12]}{ref}  {details['location']}")
     languages = ", ".join(f"{name} {count:,}" for name, count in details["languages"].items())
-    print(f"  {details['files']:,} files, {details['chunks']:,} chunks: {languages}")
+    print(f"  {count(details['files'], 'file')}, {count(details['chunks'], 'chunk')}: {languages}")
     behind = details["behind"]
     if isinstance(behind, str):
         print(f"  how far behind is not known: {behind}")
     elif behind is not None:
-        print(f"  {behind:,} commits behind" if behind else "  up to date")
+        print(f"  {count(behind, 'commit')} behind" if behind else "  up to date")
     if "skipped_files" in details:
         for path, reason in details["skipped_files"].items():
             print(f"  skipped {path}: {reason}")
         return
     reasons = Counter(details["skipped"]).most_common(TOP_REASONS)
-    for reason, count in reasons:
-        print(f"  skipped {count:,}: {reason}")
-    rest = sum(details["skipped"].values()) - sum(count for _, count in reasons)
+    for reason, number in reasons:
+        print(f"  skipped {number:,}: {reason}")
+    rest = sum(details["skipped"].values()) - sum(number for _, number in reasons)
     if rest:
         print(f"  skipped {rest:,} for other reasons; see --skipped")

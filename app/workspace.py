@@ -12,6 +12,7 @@ from typing import Literal
 
 from data_tools.errors import CodeQAError, IndexMissingError
 from retrieval.build import Progress
+from retrieval.embed import Embedder
 from retrieval.index import CodeIndex
 
 Ready = Literal["nothing", "words", "everything"]
@@ -37,11 +38,12 @@ class Workspace:
     """An index folder, the build that may be filling it, and the index to search now."""
 
     def __init__(
-        self, folder: Path, specs: Sequence[str] = (), embedder: str | None = None
+        self, folder: Path, specs: Sequence[str] = (), embedder: Embedder | str | None = None
     ) -> None:
         """Open what is in `folder`, if anything.
 
         :param specs: repositories to index when `start` is called.
+        :param embedder: as `CodeIndex.build` takes it.
         :raises CodeQAError: there is an index, it cannot be read, and `specs` is empty.
         """
         self.folder = folder
@@ -97,12 +99,13 @@ class Workspace:
             if watch:
                 watch(progress)
 
-        error = None
+        error: str | None = "indexing stopped; look at the terminal"
         try:
             CodeIndex.build(
                 self._specs, self.folder, embedder=self._embedder, report=report
             ).close()
             self._open()
+            error = None
         except CodeQAError as problem:
             error = str(problem)
         except Exception as problem:  # a bug must not leave the page waiting for ever
@@ -115,7 +118,8 @@ class Workspace:
     def _open(self) -> None:
         index = self._index
         if index is None:
-            index = CodeIndex.open(self.folder)
+            model = None if isinstance(self._embedder, str) else self._embedder
+            index = CodeIndex.open(self.folder, embedder=model)
         else:
             index.refresh()
         with self._lock:

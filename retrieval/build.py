@@ -6,8 +6,6 @@ where it stopped and an unchanged chunk is never embedded twice.
 """
 
 import hashlib
-import itertools
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,12 +28,13 @@ from data_tools.sources import (
     Snapshot,
     is_remote,
     open_source,
-    repository_name,
+    plain_location,
     split_spec,
+    unique_name,
 )
 from retrieval import generations
 from retrieval.dense import DenseIndex
-from retrieval.embed import Embedder, Vectors
+from retrieval.embed import DEFAULT_EMBEDDER, Embedder, Vectors, open_embedder
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex
 from retrieval.store import ChunkStore, EmbeddingCache, embedded_text
@@ -85,14 +84,16 @@ def build_index(
     """Index the repositories in `specs`; those in the index already and not named stay.
 
     :param specs: `REPO[@REF]` each; one that is in the index already is brought up to date.
-    :raises SourceError: a repository cannot be read, or holds no text.
+    :raises SourceError: a repository cannot be read, holds no text, or is named twice.
     :raises StorageError: the disk is full, or another build is running.
     """
     with generations.write_lock(folder):
         generations.remove_old_generations(folder)
-        previous = _read_old(folder, report)
+        previous, known = _read_old(folder, report)
         old = previous[1] if previous else None
-        snapshots = _open_all(specs, old, report)
+        if previous is None:
+            specs = [*specs, *_specs_not_named(specs, known)]
+        snapshots = _open_all(specs, known, report)
         if old and _is_up_to_date(old, snapshots, embedder):
             return BuildReport(old, 0, changed=False)
         draft = generations.start_draft(folder)
@@ -115,48 +116,75 @@ def build_index(
         return BuildReport(manifest, embedded, changed=True)
 
 
-def _read_old(folder: Path, report: ReportProgress) -> tuple[Path, Manifest] | None:
+def choose_embedder(folder: Path, embedder: Embedder | str | None) -> Embedder:
+    """Open the model asked for; else the one that the index was made with, else the default."""
+    if embedder is None:
+        try:
+            manifest = generations.read_manifest(generations.current_generation(folder))
+            embedder = manifest.embedder.name
+        except (IndexMissingError, IndexDamagedError, IndexVersionError):
+            embedder = DEFAULT_EMBEDDER
+    return open_embedder(embedder) if isinstance(embedder, str) else embedder
+
+
+def _read_old(
+    folder: Path, report: ReportProgress
+) -> tuple[tuple[Path, Manifest] | None, tuple[RepositoryRecord, ...]]:
+    """Read the index that is there: its generation if it is whole, and what it was made of."""
+    known: tuple[RepositoryRecord, ...] = ()
     try:
         generation = generations.current_generation(folder)
         manifest = generations.read_manifest(generation)
+        known = manifest.repositories
         generations.verify_files(generation, manifest)
     except IndexMissingError:
-        return None
+        return None, known
     except (IndexDamagedError, IndexVersionError) as error:
         report(Progress("notice", message=f"starting afresh: {error}"))
-        return None
-    return generation, manifest
+        return None, known
+    return (generation, manifest), known
 
 
-def _open_all(specs: Sequence[str], old: Manifest | None, report: ReportProgress) -> list[Snapshot]:
+def _specs_not_named(specs: Sequence[str], known: Sequence[RepositoryRecord]) -> list[str]:
+    """List the repositories of a damaged index that must be read again beside `specs`."""
+    named = {_identity(split_spec(spec)[0]) for spec in specs}
+    return [record.spec for record in known if _identity(record.location) not in named]
+
+
+def _identity(location: str) -> str:
+    """Return what two ways to write one repository have in common."""
+    plain = plain_location(location).rstrip("/")
+    on_disk = not is_remote(location) or plain.startswith("file:")
+    return plain if on_disk else plain.removesuffix(".git")
+
+
+def _open_all(
+    specs: Sequence[str], known: Sequence[RepositoryRecord], report: ReportProgress
+) -> list[Snapshot]:
     """Open every repository under a name of its own: the one it had before, if any."""
-    names = {record.location: record.name for record in old.repositories} if old else {}
-    snapshots: dict[str, Snapshot] = {}
+    names = {_identity(record.location): record.name for record in known}
+    refs: dict[str, str | None] = {}
     for spec in specs:
-        location, _ = split_spec(spec)
-        if not is_remote(location):
-            location = str(Path(location).expanduser().resolve())
-        name = names.get(location) or _free_name(location, set(names.values()))
-        names[location] = name
-        report(Progress("clone", message=f"opening {name}"))
-        snapshot = open_source(
-            spec, name=name, report=lambda line: report(Progress("clone", message=line))
-        )
-        if snapshot.notice:
-            report(Progress("notice", message=snapshot.notice))
-        snapshots[name] = snapshot
-    return list(snapshots.values())
+        location, ref = split_spec(spec)
+        identity = _identity(location)
+        if refs.setdefault(identity, ref) != ref:
+            raise SourceError(
+                f"{plain_location(location)} is given twice, at {refs[identity] or 'HEAD'} and "
+                f"{ref or 'HEAD'}; one index holds it once, so make two"
+            )
+        names.setdefault(identity, unique_name(location, set(names.values())))
+    unique = {_identity(split_spec(spec)[0]): spec for spec in specs}
+    return [_open(spec, names[identity], report) for identity, spec in unique.items()]
 
 
-def _free_name(location: str, taken: set[str]) -> str:
-    """Name a repository by its last part, by its last two if that is taken, then by number."""
-    name = repository_name(location)
-    if name not in taken:
-        return name
-    parent = re.split(r"[/:\\]", location.rstrip("/"))[-2:-1]
-    candidates = (f"{part}-{name}" for part in parent if part)
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain(candidates, numbered) if name not in taken)
+def _open(spec: str, name: str, report: ReportProgress) -> Snapshot:
+    report(Progress("clone", message=f"opening {name}"))
+    snapshot = open_source(
+        spec, name=name, report=lambda line: report(Progress("clone", message=line))
+    )
+    if snapshot.notice:
+        report(Progress("notice", message=snapshot.notice))
+    return snapshot
 
 
 def _is_up_to_date(old: Manifest, snapshots: Sequence[Snapshot], embedder: Embedder) -> bool:
@@ -189,20 +217,22 @@ def _write_words(
     embedder: Embedder,
     report: ReportProgress,
 ) -> Manifest:
-    """Write the chunk store and the lexical index; return the manifest, without vectors."""
-    names = {snapshot.repository.name for snapshot in snapshots}
+    """Write the chunk store and the lexical index; return the manifest, without vectors.
+
+    Repositories keep their order, so that an update gives what a build from nothing would.
+    """
+    fresh = {snapshot.repository.name: snapshot for snapshot in snapshots}
+    kept = {record.name: record for record in old[1].repositories} if old else {}
     records = []
     store = ChunkStore.create(draft / CHUNKS)
     try:
-        if old:
-            generation, manifest = old
-            previous = ChunkStore.open(generation / CHUNKS)
-            for record in manifest.repositories:
-                if record.name not in names:
-                    store.add(previous.chunks(record.name), previous.skipped(record.name))
-                    records.append(record)
-            previous.close()
-        records += [_add_snapshot(store, snapshot, report) for snapshot in snapshots]
+        for name in dict.fromkeys([*kept, *fresh]):
+            if name in fresh:
+                records.append(_add_snapshot(store, fresh[name], report))
+            elif old:
+                with closing(ChunkStore.open(old[0] / CHUNKS)) as previous:
+                    store.add(previous.chunks(name), previous.skipped(name))
+                records.append(kept[name])
         store.finish()
         total = len(store)
         report(Progress("lexical", 0, total))
@@ -238,7 +268,7 @@ def _add_snapshot(
         report(Progress("read", files))
     if not files:
         raise SourceError(
-            f"{repository.location} holds no text to index ({skipped} files were skipped); "
+            f"{repository.location} holds no text to index (files skipped: {skipped:,}); "
             "check that it is the right repository and branch"
         )
     return RepositoryRecord(

@@ -7,6 +7,7 @@ Weights are loaded from safetensors only and no code of a model folder is run.
 import hashlib
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 128  # hybrid ranking is as good as with 256 and embedding almost four times faster
 BATCH_SIZES = {"cpu": 32, "cuda": 256}  # sequences; on a CPU larger ones spill its cache
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 MAX_CHARS_PER_TOKEN = 12  # text past MAX_TOKENS * this is cut before the tokenizer sees it
 
 
@@ -63,6 +65,7 @@ class SentenceTransformerEmbedder:
         self.name = name
         self.max_tokens = max_tokens
         self._folder = folder
+        self._loading = threading.Lock()
         self._weights_sha256 = _hash_weights(folder)
 
     @property
@@ -86,14 +89,22 @@ class SentenceTransformerEmbedder:
         vectors = self._model.encode(
             [text[:limit] for text in texts],
             batch_size=BATCH_SIZES.get(self._model.device.type, 32),
-            normalize_embeddings=True,
             convert_to_numpy=True,
             show_progress_bar=False,
         )
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        # Here, not in the model: bfloat16 has too few digits for a length of 1.
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return unit
+
+    @property
+    def _model(self) -> "SentenceTransformer":
+        with self._loading:  # several threads may search at once before it is loaded
+            return self._loaded_model
 
     @cached_property
-    def _model(self) -> "SentenceTransformer":
+    def _loaded_model(self) -> "SentenceTransformer":
         _stay_offline()
         import torch
         from sentence_transformers import SentenceTransformer
@@ -110,9 +121,11 @@ class SentenceTransformerEmbedder:
                 trust_remote_code=False,
                 model_kwargs={"dtype": dtype, "use_safetensors": True},
             )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise EmbedderError(f"cannot load the embedding model {self.name}: {reason}") from error
+        except Exception as error:  # the boundary: three libraries read the folder, each in its way
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise EmbedderError(
+                f"cannot load the embedding model {self.name}: {reason}; give another --embedder"
+            ) from error
         model.max_seq_length = self.max_tokens
         return model
 
@@ -128,8 +141,8 @@ def open_embedder(name: str = DEFAULT_EMBEDDER, *, max_tokens: int = MAX_TOKENS)
         if embedder.fingerprint.split("-")[0] != DEFAULT_SHA256[:32]:
             raise EmbedderError(f"the packaged weights in {folder} were altered; reinstall them")
         return embedder
-    local = Path(name).expanduser()
-    if local.is_dir():
+    local = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises for unknown users
+    if name and local.is_dir():
         return SentenceTransformerEmbedder(str(local.resolve()), local, max_tokens=max_tokens)
     return SentenceTransformerEmbedder(name, _download(name), max_tokens=max_tokens)
 
@@ -147,13 +160,12 @@ def packaged_folder() -> Path:
 
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(
             snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"])
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the boundary: the hub's client, and what it is built on
         raise EmbedderError(
             f"{name} is no folder and cannot be fetched from the Hugging Face hub; "
             "check the name and the network"
@@ -161,13 +173,21 @@ def _download(name: str) -> Path:
 
 
 def _hash_weights(folder: Path) -> str:
-    weights = sorted(folder.rglob("*.safetensors"))
+    weights = _list_files(folder, "*.safetensors")
     if not weights:
         raise EmbedderError(f"{folder} holds no safetensors weights; give a model's own folder")
+    if not any(_list_files(folder, pattern) for pattern in TOKENIZER_FILES):
+        # Without one, the libraries load an empty tokenizer: every text gets the same vector.
+        raise EmbedderError(f"{folder} holds no tokenizer; give a model's own folder")
     digest = hashlib.sha256()
     for block in _read_blocks(weights):
         digest.update(block)
     return digest.hexdigest()
+
+
+def _list_files(folder: Path, pattern: str) -> list[Path]:
+    """List a model's files: its parts may have folders of their own."""
+    return sorted([*folder.glob(pattern), *folder.glob(f"*/{pattern}")])
 
 
 def _read_blocks(files: Sequence[Path]) -> Iterator[bytes]:

@@ -2,13 +2,15 @@
 
 A generation is written into a folder of its own, hashed, synced to disk and renamed; then
 `CURRENT` is replaced. Whoever is killed at any point leaves the old or the new index, never a
-mix. Files are checked against the manifest's sizes and hashes before anything parses them.
+mix. Files are checked against the manifest's sizes and hashes before anything parses them, and
+the manifest against a checksum of its own.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -24,13 +26,16 @@ from data_tools.errors import (
     StorageError,
 )
 from data_tools.sources import Repository
+from data_tools.storage import disk_full
 
 FORMAT = (
     1  # of the folder; raised whenever older code could misread newer files, or cut differently
 )
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
+LOCK_SUFFIX = ".lock"  # of files that tantivy makes when it opens an index, and needs no longer
 KEPT_GENERATIONS = 2  # the one in force, and the one before for readers that still have it open
+_NAME = re.compile(r"^generation-(\d{6,})$")
 
 
 class _Record(BaseModel):
@@ -58,6 +63,11 @@ class RepositoryRecord(_Record):
             self.name, self.location, self.ref, self.commit, self.committed_at, self.web_url
         )
 
+    @property
+    def spec(self) -> str:
+        """What opens it again, at the newest commit of its branch."""
+        return f"{self.location}@{self.ref}" if self.ref else self.location
+
 
 class EmbedderRecord(_Record):
     """The embedding model that made the vectors."""
@@ -78,6 +88,8 @@ class Manifest(_Record):
 
     :param vectors: how many chunks have vectors: 0 while only lexical search is ready.
     :param created_at: Unix seconds.
+    :param files: path in the generation → what it must be; filled when it is published.
+    :param checksum: SHA-256 of all else in the manifest; likewise.
     """
 
     format: int
@@ -87,6 +99,22 @@ class Manifest(_Record):
     vectors: int
     created_at: float
     files: dict[str, FileRecord] = {}
+    checksum: str = ""
+
+    def repository(self, name: str) -> RepositoryRecord:
+        """Return what is known of a repository.
+
+        :raises KeyError: there is none of that name.
+        """
+        for record in self.repositories:
+            if record.name == name:
+                return record
+        raise KeyError(name)
+
+    def measure(self) -> str:
+        """Compute what `checksum` should be."""
+        rest = self.model_dump_json(exclude={"checksum"})
+        return hashlib.sha256(rest.encode("utf-8")).hexdigest()
 
 
 def current_generation(folder: Path) -> Path:
@@ -102,12 +130,13 @@ def current_generation(folder: Path) -> Path:
             f"there is no index in {folder}; run `codeqa index` first: "
             f"codeqa index REPO --index {folder}"
         ) from None
+    except PermissionError as error:
+        raise StorageError(f"{folder} may not be read; change its permissions") from error
     except (OSError, UnicodeDecodeError) as error:
         raise damaged(folder, f"{CURRENT} cannot be read") from error
-    generation = folder / name
-    if not name or Path(name).name != name or not generation.is_dir():
+    if not _NAME.match(name) or not (folder / name).is_dir():
         raise damaged(folder, f"{CURRENT} names no generation")
-    return generation
+    return folder / name
 
 
 def damaged(folder: Path, reason: str) -> IndexDamagedError:
@@ -121,7 +150,7 @@ def damaged(folder: Path, reason: str) -> IndexDamagedError:
 def read_manifest(generation: Path) -> Manifest:
     """Read a generation's manifest without checking its files.
 
-    :raises IndexDamagedError: it is missing or not a manifest.
+    :raises IndexDamagedError: it is missing, altered or not a manifest.
     :raises IndexVersionError: it is of another format.
     """
     folder = generation.parent
@@ -133,9 +162,12 @@ def read_manifest(generation: Path) -> Manifest:
                 f"the index in {folder} has format {version}, this codeqa reads {FORMAT}; "
                 f"run `codeqa index REPO --index {folder}` again"
             )
-        return Manifest.model_validate_json(raw)
+        manifest = Manifest.model_validate_json(raw)
     except (OSError, ValidationError) as error:
         raise damaged(folder, f"{MANIFEST} cannot be read") from error
+    if manifest.checksum != manifest.measure():
+        raise damaged(folder, f"{MANIFEST} was altered")
+    return manifest
 
 
 class _Version(BaseModel):
@@ -160,8 +192,9 @@ def verify_files(generation: Path, manifest: Manifest) -> None:
 
 def start_draft(folder: Path) -> Path:
     """Make the folder that the next generation is written into."""
-    numbers = [int(path.stem.split("-")[1]) for path in folder.glob("generation-*")]
-    draft = folder / f"generation-{max(numbers, default=0) + 1:06d}.partial"
+    names = [_NAME.match(path.stem) for path in folder.glob("generation-*")]
+    newest = max((int(name[1]) for name in names if name), default=0)
+    draft = folder / f"generation-{newest + 1:06d}.partial"
     draft.mkdir()
     return draft
 
@@ -169,46 +202,62 @@ def start_draft(folder: Path) -> Path:
 def continue_draft(generation: Path) -> Path:
     """Start a draft with all files of `generation` but its manifest, linked where possible."""
     draft = start_draft(generation.parent)
-    for file in sorted(generation.rglob("*")):
-        copy = draft / file.relative_to(generation)
-        if file.is_dir():
-            copy.mkdir()
-        elif file.name != MANIFEST:
-            try:
-                os.link(file, copy)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(file, copy)
+    try:
+        for file in sorted(generation.rglob("*")):
+            copy = draft / file.relative_to(generation)
+            if file.is_dir():
+                copy.mkdir()
+            elif file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
+                try:
+                    os.link(file, copy)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(file, copy)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     return draft
 
 
 def publish_draft(draft: Path, manifest: Manifest) -> Path:
     """Make a draft durable and put it in force.
 
-    :param manifest: without its `files`; they are measured here.
+    :param manifest: without its `files` and `checksum`; they are measured here.
     :return: the generation's folder.
     """
-    folder = draft.parent
+    folder, generation = draft.parent, draft.with_suffix("")
     manifest = manifest.model_copy(update={"files": _measure_files(draft)})
+    manifest = manifest.model_copy(update={"checksum": manifest.measure()})
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
-    _sync(draft / MANIFEST)
-    _sync(draft)
-    generation = draft.with_suffix("")
-    draft.rename(generation)
+    for path in (draft / MANIFEST, *(path for path in draft.rglob("*") if path.is_dir()), draft):
+        _sync(path)
     fresh = folder / f"{CURRENT}.new"
-    fresh.write_text(generation.name + "\n", "ascii")
-    _sync(fresh)
-    fresh.replace(folder / CURRENT)
+    try:  # written before the draft is renamed: all that could fill the disk comes first
+        fresh.write_text(generation.name + "\n", "ascii")
+        _sync(fresh)
+        draft.rename(generation)
+        fresh.replace(folder / CURRENT)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     _sync(folder)
     return generation
 
 
 def remove_old_generations(folder: Path) -> None:
-    """Remove what killed runs left behind, and all but the newest generations."""
+    """Remove what killed runs left behind, and all but the newest generations.
+
+    Call it with the write lock held: a generation newer than the one in force is then one that
+    a killed run had no time to put in force.
+    """
     for partial in folder.glob("generation-*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
-    current = (folder / CURRENT).read_text("ascii").strip() if (folder / CURRENT).exists() else ""
-    old = sorted(path for path in folder.glob("generation-*") if path.name < current)
-    for path in old[: -(KEPT_GENERATIONS - 1)]:
+    try:
+        current = current_generation(folder)
+    except (IndexMissingError, IndexDamagedError):
+        return  # which one is good cannot be told
+    others = {path for path in folder.glob("generation-*") if _NAME.match(path.name)} - {current}
+    old = sorted(path for path in others if path.name < current.name)
+    for path in others.difference(old[len(old) - (KEPT_GENERATIONS - 1) :]):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -235,37 +284,34 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise _disk_full(folder) from error
+        if "full" in str(error):
+            raise disk_full(folder) from error
         raise StorageError(f"cannot write to {folder}: {error}; check the folder") from error
+    except ConnectionError:  # not storage: whoever reads our progress has gone, or the network
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space" in str(error):
-            raise _disk_full(folder) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise disk_full(folder) from error
+        if error.filename and not _is_part(Path(os.fsdecode(error.filename)), folder):
             raise StorageError(
-                f"cannot write to {folder} ({error.strerror}); choose another --index folder"
+                f"cannot use {error.filename} ({error.strerror}); check its permissions"
             ) from error
-        raise
-    except ValueError as error:  # tantivy has no error types of its own
-        if "No space" in str(error) or "os error 28" in str(error):
-            raise _disk_full(folder) from error
-        raise
+        raise StorageError(
+            f"cannot write to {folder} ({error.strerror or error}); choose another --index folder"
+        ) from error
 
 
-def _disk_full(folder: Path) -> StorageError:
-    parent = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
-    free_mb = shutil.disk_usage(parent).free / 1e6
-    return StorageError(
-        f"the disk is full: {free_mb:,.0f} MB are free for {folder}; free some space, or choose "
-        "another --index folder (the old index, if any, is untouched)"
-    )
+def _is_part(path: Path, folder: Path) -> bool:
+    """Tell whether `path` is in `folder`, or is one of the folders around it."""
+    path, folder = path.absolute(), folder.absolute()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
 
 
 def _measure_files(generation: Path) -> dict[str, FileRecord]:
     """Sync every file of a generation to disk and record its size and hash."""
     records = {}
     for file in sorted(generation.rglob("*")):
-        if file.is_file() and file.name not in (MANIFEST, ".tantivy-writer.lock"):
+        if file.is_file() and file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
             _sync(file)
             record = FileRecord(size=file.stat().st_size, sha256=_hash_file(file))
             records[file.relative_to(generation).as_posix()] = record

@@ -11,17 +11,16 @@ from data_tools.chunk import Chunk
 from data_tools.errors import (
     EmbedderMismatchError,
     IndexDamagedError,
-    IndexMissingError,
-    IndexVersionError,
     QuestionError,
 )
+from data_tools.languages import BY_NAME
 from data_tools.permalink import line_link
 from data_tools.sources import SkippedFile
 from data_tools.text import split_lines
 from retrieval import build, generations, rank
-from retrieval.build import BuildReport, Progress, ReportProgress
+from retrieval.build import BuildReport, ReportProgress
 from retrieval.dense import DenseIndex
-from retrieval.embed import DEFAULT_EMBEDDER, Embedder, open_embedder
+from retrieval.embed import Embedder, open_embedder
 from retrieval.generations import Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex, query_tokens
 from retrieval.store import ChunkStore
@@ -67,7 +66,8 @@ class CodeIndex:
         self.folder = folder
         self._generation = generation
         self._embedder = embedder
-        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._choosing_embedder = threading.Lock()
 
     @classmethod
     def build(
@@ -93,7 +93,7 @@ class CodeIndex:
         if not repositories:
             raise ValueError("give at least one repository to index")
         folder = Path(folder).expanduser()
-        model = _choose_embedder(folder, embedder)
+        model = build.choose_embedder(folder, embedder)
         index_repositories(repositories, folder, embedder=model, report=report)
         return cls(folder, _open_generation(folder), model)
 
@@ -131,7 +131,7 @@ class CodeIndex:
         :return: whether there was one.
         :raises IndexDamagedError: it cannot be read; the old one stays in use.
         """
-        with self._lock:
+        with self._refreshing:
             if generations.current_generation(self.folder) == self._generation.folder:
                 return False
             self._generation = _open_generation(self.folder)
@@ -173,12 +173,17 @@ class CodeIndex:
         :raises EmbedderError: it cannot be loaded.
         :raises EmbedderMismatchError: its weights are not those the index was made with.
         """
-        with self._lock:
-            if self._embedder is None:
-                embedder = open_embedder(self.manifest.embedder.name)
-                _check_embedder(self.folder, self.manifest, embedder)
+        return self._embedder_of(self.manifest)
+
+    def _embedder_of(self, manifest: Manifest) -> Embedder:
+        """Return the model that made a generation's vectors: a newer one may have another."""
+        with self._choosing_embedder:
+            embedder = self._embedder
+            if embedder is None or embedder.fingerprint != manifest.embedder.fingerprint:
+                embedder = open_embedder(manifest.embedder.name)
+                _check_embedder(self.folder, manifest, embedder)
                 self._embedder = embedder
-            return self._embedder
+            return embedder
 
     def search(
         self,
@@ -194,13 +199,17 @@ class CodeIndex:
         :param k: how many, at most.
         :param repos: names of repositories to search; None is all. Likewise `languages`.
         :param path_glob: a pattern as in `.gitignore`, such as `src/**/*.py`.
-        :raises QuestionError: the question is empty, too long, or not valid Unicode.
+        :raises QuestionError: the question is empty, too long, or not valid Unicode; there is no
+            such repository or language; or `path_glob` is no pattern.
         :raises ValueError: `k` is below 1.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         question = check_question(question)
         now = self._generation
+        names = [record.name for record in now.manifest.repositories]
+        _check_names(repos, names, "the index holds no repository")
+        _check_names(languages, sorted(BY_NAME), "there is no language")
         paths = now.store.match_paths(path_glob) if path_glob else None
         limit = max(CANDIDATES, 2 * k)
         lexical = dict(
@@ -213,7 +222,7 @@ class CodeIndex:
             allowed = None
             if repos is not None or languages is not None or paths is not None:
                 allowed = now.store.numbers(repos=repos, languages=languages, paths=paths)
-            query = self.embedder.embed([question])[0]
+            query = self._embedder_of(now.manifest).embed([question])[0]
             cosine = dict(now.dense.search(query, limit, allowed=allowed))
             others = [number for number in lexical if number not in cosine]
             cosine.update(zip(others, map(float, now.dense.cosines(query, others)), strict=True))
@@ -240,26 +249,25 @@ class CodeIndex:
         }
         best = sorted(numbers, key=lambda number: (-scores[number], number))[:k]
         return [
-            Hit(scores[number], chunks[number], self.link(chunks[number]), cosine.get(number))
+            Hit(
+                scores[number],
+                chunks[number],
+                _link(now.manifest, chunks[number]),
+                cosine.get(number),
+            )
             for number in best
         ]
 
     def link(self, chunk: Chunk) -> str | None:
         """Link to a chunk's lines at its commit; None where no link would work."""
-        web_url = self.repository(chunk.repo).web_url
-        if web_url is None:
-            return None
-        return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
+        return _link(self.manifest, chunk)
 
     def repository(self, name: str) -> RepositoryRecord:
         """Return what is known of a repository.
 
         :raises KeyError: the index holds none of that name.
         """
-        for record in self.manifest.repositories:
-            if record.name == name:
-                return record
-        raise KeyError(name)
+        return self.manifest.repository(name)
 
     def languages(self, repo: str | None = None) -> list[tuple[str, int]]:
         """Count the indexed files by language, most first."""
@@ -284,7 +292,7 @@ class CodeIndex:
 
         :raises KeyError: the index holds no such file.
         """
-        lines = split_lines(self.file_text(repo, path))[max(start_line, 1) - 1 : end_line]
+        lines = split_lines(self.file_text(repo, path))[max(start_line, 1) - 1 : max(end_line, 0)]
         return [line.rstrip("\n") for line in lines]
 
     def rarity(self, tokens: Sequence[str]) -> list[float]:
@@ -323,19 +331,20 @@ def index_repositories(
     :raises IndexMissingError: `repositories` is empty and there is no index.
     :raises CodeQAError: as `CodeIndex.build` does.
     """
-    model = _choose_embedder(folder, embedder)
+    folder = folder.expanduser()
+    model = build.choose_embedder(folder, embedder)
     if not repositories:
         manifest = generations.read_manifest(generations.current_generation(folder))
-        repositories = [
-            f"{record.location}@{record.ref}" if record.ref else record.location
-            for record in manifest.repositories
-        ]
+        repositories = [record.spec for record in manifest.repositories]
     with generations.storage_errors(folder):
-        return build.build_index(repositories, folder, model, report or _ignore)
+        return build.build_index(repositories, folder, model, report or (lambda _: None))
 
 
-def _ignore(_: Progress) -> None:
-    """Drop progress nobody asked for."""
+def _link(manifest: Manifest, chunk: Chunk) -> str | None:
+    web_url = manifest.repository(chunk.repo).web_url
+    if web_url is None:
+        return None
+    return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
 
 
 def check_question(question: str) -> str:
@@ -357,14 +366,10 @@ def check_question(question: str) -> str:
     return question
 
 
-def _choose_embedder(folder: Path, embedder: Embedder | str | None) -> Embedder:
-    if embedder is None:
-        try:
-            manifest = generations.read_manifest(generations.current_generation(folder))
-            embedder = manifest.embedder.name
-        except (IndexMissingError, IndexDamagedError, IndexVersionError):
-            embedder = DEFAULT_EMBEDDER
-    return open_embedder(embedder) if isinstance(embedder, str) else embedder
+def _check_names(wanted: Sequence[str] | None, known: Sequence[str], problem: str) -> None:
+    for name in wanted or ():
+        if name not in known:
+            raise QuestionError(f"{problem} {name!r}; choose from: {', '.join(known)}")
 
 
 def _check_embedder(folder: Path, manifest: Manifest, embedder: Embedder) -> None:

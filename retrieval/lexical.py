@@ -5,7 +5,10 @@ so that both a symbol pasted from a traceback and a word of plain English find i
 tokenised here and only counted there.
 """
 
+import errno
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,9 +22,12 @@ FIELD_WEIGHTS = {"body": 1.0, "symbol": 1.0, "path": 1.0}
 WRITER_HEAP_BYTES = 128_000_000
 MAX_TOKEN_CHARS = 100  # longer runs are data, not words
 MAX_QUERY_TOKENS = 256
+FULL_BYTES = 1_000_000  # a disk with less left is full: tantivy does not always say why it stopped
 
 _WORD = re.compile(r"\w+")
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+# A run of capitals may be a plural (URLs). Every letter but A-Z counts as a small one, so that
+# a word with an accent, or of another script, stays whole.
+_PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 STOP_WORDS = frozenset(
     "a about all also an and any are as at be been being but by can could did do does doing done "
     "each for from get gets had has have how i if in into is it its itself may me might my no nor "
@@ -92,8 +98,19 @@ class LexicalIndex:
 
     @classmethod
     def build(cls, folder: Path, chunks: Iterable[Chunk]) -> "LexicalIndex":
-        """Index `chunks`, numbered from 0 in their order, into the empty `folder`."""
+        """Index `chunks`, numbered from 0 in their order, into the empty `folder`.
+
+        :raises OSError: the disk is full, or the folder is not writable.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return cls(cls._write(folder, chunks))
+        except ValueError as error:  # tantivy has no error types of its own
+            full = "os error 28" in str(error) or shutil.disk_usage(folder).free < FULL_BYTES
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+
+    @staticmethod
+    def _write(folder: Path, chunks: Iterable[Chunk]) -> tantivy.Index:
         index = tantivy.Index(_schema(), path=str(folder))
         index.register_tokenizer("code", _analyzer())
         writer = index.writer(WRITER_HEAP_BYTES, 1)  # one thread: scores do not vary
@@ -110,7 +127,7 @@ class LexicalIndex:
         writer.commit()
         writer.wait_merging_threads()
         index.reload()
-        return cls(index)
+        return index
 
     @classmethod
     def open(cls, folder: Path) -> "LexicalIndex":
@@ -119,11 +136,10 @@ class LexicalIndex:
         :raises IndexDamagedError: tantivy cannot read it.
         """
         try:
-            index = tantivy.Index.open(str(folder))
-            index.register_tokenizer("code", _analyzer())
-            return cls(index)
+            return cls(_open_index(folder))
         except ValueError as error:
-            raise IndexDamagedError(f"{folder} cannot be read ({error})") from error
+            reason = str(error).splitlines()[0]
+            raise IndexDamagedError(f"{folder} cannot be read ({reason})") from error
 
     def search(
         self,
@@ -138,6 +154,7 @@ class LexicalIndex:
 
         :param tokens: as `query_tokens` gives them.
         :param repos: names to keep; None keeps all. Likewise `languages` and `paths`.
+        :param limit: above 0.
         :return: (chunk number, score), best first, at most `limit`.
         """
         if not tokens:
@@ -158,6 +175,9 @@ class LexicalIndex:
         ]
         if filters:
             query = query.and_must_match(*filters)
+        limit = min(limit, self._searcher.num_docs)  # tantivy allocates for all of them
+        if limit == 0:
+            return []
         found = self._searcher.search(query, limit, count=False).hits
         numbers = self._searcher.fast_field_values("id", [address for _, address in found])
         return [(int(n or 0), float(score)) for n, (score, _) in zip(numbers, found, strict=True)]
@@ -169,3 +189,23 @@ class LexicalIndex:
     def _term(self, field: str, token: str, weight: float) -> tantivy.Query:
         term = tantivy.Query.term_query(self._schema, field, token, "freq")
         return term if weight == 1.0 else tantivy.Query.boost_query(term, weight)
+
+
+def _open_index(folder: Path) -> tantivy.Index:
+    """Open a tantivy index, also in a folder that may only be read.
+
+    tantivy makes a lock file beside the files it opens. Where it may not, it is shown links to
+    them; they are not needed once it has them open.
+    """
+    try:
+        index = tantivy.Index.open(str(folder))
+    except ValueError as error:
+        if "Failed to acquire Lockfile" not in str(error):
+            raise
+        with tempfile.TemporaryDirectory(prefix="codeqa-") as links:
+            for file in folder.iterdir():
+                if file.suffix != ".lock":
+                    (Path(links) / file.name).symlink_to(file.absolute())
+            index = tantivy.Index.open(links)
+    index.register_tokenizer("code", _analyzer())
+    return index

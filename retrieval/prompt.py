@@ -14,7 +14,7 @@ from data_tools.text import split_lines
 
 MAX_EVIDENCE_CHARS = 14_000  # about 4,000 tokens of code
 MAX_HISTORY_TURNS = 3
-MAX_HISTORY_CHARS = 1_500  # of one earlier answer
+MAX_HISTORY_CHARS = 1_500  # of one earlier question, and of its answer
 
 REFUSAL = "The passages do not say."
 
@@ -93,7 +93,7 @@ def answer_messages(
     """
     messages = [Message(role="system", content=SYSTEM)]
     for turn in history[-MAX_HISTORY_TURNS:]:
-        messages.append(Message(role="user", content=turn.question))
+        messages.append(Message(role="user", content=turn.question[:MAX_HISTORY_CHARS]))
         messages.append(Message(role="assistant", content=turn.answer[:MAX_HISTORY_CHARS]))
     passages = "\n\n".join(
         format_passage(number, chunk) for number, chunk in enumerate(chunks, start=1)
@@ -105,7 +105,7 @@ def answer_messages(
 def rewrite_messages(question: str, history: Sequence[Turn]) -> list[Message]:
     """Write the messages that ask for a follow-up question to be made to stand alone."""
     conversation = "\n".join(
-        f"Question: {turn.question}\nAnswer: {turn.answer[:300]}"
+        f"Question: {turn.question[:MAX_HISTORY_CHARS]}\nAnswer: {turn.answer[:300]}"
         for turn in history[-MAX_HISTORY_TURNS:]
     )
     return [

@@ -26,6 +26,7 @@ _CHANGELOG = re.compile(
     r"(^|/)(change-?logs?|changes|history|news|releases?|release-?notes|whats-?new)(\.\w+$|$|/)",
     re.I,
 )
+_PROSE = re.compile(r"(^|/)[^./]+$|\.(md|markdown|rst|txt|adoc)$", re.I)  # history.py is code
 
 
 def fuse_scores(
@@ -62,7 +63,7 @@ def path_prior(path: str) -> float:
     """
     if _TEST.search(path):
         return TEST_PRIOR
-    if _CHANGELOG.search(path):
+    if _CHANGELOG.search(path) and _PROSE.search(path):
         return CHANGELOG_PRIOR
     return EXAMPLE_PRIOR if _EXAMPLE.search(path) else 1.0
 
@@ -89,7 +90,7 @@ def definition_boost(words: frozenset[str], symbol: str) -> float:
 def rarity(chunks_with_token: int, chunks: int) -> float:
     """Rate how telling a token is, by its inverse document frequency.
 
-    :return: in [0, 1]: 0 for a token in every chunk, 1 for one in none.
+    :return: in (0, 1]: near 0 for a token in every chunk of many, 1 for one in none.
 
     Source: Robertson & Zaragoza, 2009, doi:10.1561/1500000019, scaled by its largest value.
     """

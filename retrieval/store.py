@@ -5,8 +5,10 @@ and tantivy and FAISS use the same numbers.
 """
 
 import hashlib
+import json
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import numpy as np
 import pathspec
 
 from data_tools.chunk import Chunk
-from data_tools.errors import IndexDamagedError
+from data_tools.errors import IndexDamagedError, QuestionError
 from data_tools.sources import SkippedFile
 from retrieval.embed import Vectors
 
 HASH_BYTES = 16  # of a text's SHA-256: collisions are out of reach at any size that fits a disk
+CHECKSUM_BYTES = 4  # CRC-32
 
 _TABLES = """
 CREATE TABLE chunks (
@@ -70,13 +73,18 @@ class ChunkStore:
 
         :raises IndexDamagedError: it is not there or SQLite cannot read it.
         """
+        uri = file.resolve().as_uri() + "?mode=ro&immutable=1"
         try:
-            uri = file.resolve().as_uri() + "?mode=ro&immutable=1"
-            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            connection.execute("SELECT count(*) FROM chunks").fetchone()
+            store = cls(sqlite3.connect(uri, uri=True, check_same_thread=False))
         except sqlite3.DatabaseError as error:
             raise IndexDamagedError(f"{file} cannot be read ({error})") from error
-        return cls(connection)
+        len(store)  # raises if this is no chunk store
+        return store
+
+    def __del__(self) -> None:
+        # A reader that went on to a newer generation may still be searched in another thread:
+        # the last one to drop this store closes it.
+        self._connection.close()
 
     def close(self) -> None:
         """Close the file."""
@@ -131,9 +139,10 @@ class ChunkStore:
 
     def get(self, numbers: Sequence[int]) -> list[Chunk]:
         """Read chunks by number, in the order asked for."""
-        marks = ",".join("?" * len(numbers))
         rows = self._rows(
-            f"SELECT number, {_COLUMNS} FROM chunks WHERE number IN ({marks})", tuple(numbers)
+            f"SELECT number, {_COLUMNS} FROM chunks "
+            "WHERE number IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(numbers)),),
         )
         found = {row[0]: Chunk(*row[1:]) for row in rows}
         return [found[number] for number in numbers]
@@ -151,7 +160,7 @@ class ChunkStore:
         """Count files by language, most first."""
         where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
         return self._rows(
-            f"SELECT language, count(DISTINCT repo || path) AS files FROM chunks {where} "
+            f"SELECT language, count(DISTINCT repo || '/' || path) AS files FROM chunks {where} "
             "GROUP BY language ORDER BY files DESC, language",
             values,
         )
@@ -165,8 +174,16 @@ class ChunkStore:
         return [Chunk(*row) for row in rows]
 
     def match_paths(self, path_glob: str) -> list[str]:
-        """List the paths that match a pattern of `.gitignore` form, in any repository."""
-        pattern = pathspec.GitIgnoreSpec.from_lines([path_glob])
+        """List the paths that match a pattern of `.gitignore` form, in any repository.
+
+        :raises QuestionError: it is not such a pattern.
+        """
+        try:
+            pattern = pathspec.GitIgnoreSpec.from_lines([path_glob])
+        except ValueError as error:
+            raise QuestionError(
+                f"{path_glob!r} is not a pattern for paths; write it as in .gitignore: src/**/*.py"
+            ) from error
         paths = [row[0] for row in self._rows("SELECT DISTINCT path FROM chunks ORDER BY path")]
         return [path for path in paths if pattern.match_file(path)]
 
@@ -182,9 +199,10 @@ class ChunkStore:
         for column, kept in (("repo", repos), ("language", languages), ("path", paths)):
             if kept is not None:
                 clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
-                values.append(_json(kept))
+                values.append(json.dumps(list(kept)))
         where = " AND ".join(clauses)
-        return [row[0] for row in self._rows(f"SELECT number FROM chunks WHERE {where}", values)]
+        query = f"SELECT number FROM chunks WHERE {where} ORDER BY number"
+        return [row[0] for row in self._rows(query, values)]
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         try:
@@ -194,35 +212,24 @@ class ChunkStore:
             raise IndexDamagedError(f"the chunk store cannot be read ({error})") from error
 
 
-def _json(values: Sequence[str]) -> str:
-    import json
-
-    return json.dumps(list(values))
-
-
 class EmbeddingCache:
     """Vectors by (model fingerprint, text hash), kept beside the generations of an index.
 
     Vectors are stored in half precision; they are used in that precision everywhere, so a
-    cached vector and a fresh one are the same.
+    cached vector and a fresh one are the same. Each carries a checksum: what was altered is not
+    found, and computed again.
     """
 
     def __init__(self, file: Path, fingerprint: str) -> None:
         self._fingerprint = fingerprint
-        self._connection = sqlite3.connect(file)
         try:
-            self._create_table()
+            self._connection = _open_cache(file)
+        except sqlite3.OperationalError:  # the disk is full, or the file may not be read
+            raise
         except sqlite3.DatabaseError:  # damaged: it holds nothing that cannot be computed again
-            self._connection.close()
             file.unlink()
-            self._connection = sqlite3.connect(file)
-            self._create_table()
-
-    def _create_table(self) -> None:
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (fingerprint TEXT, text_hash BLOB, vector BLOB, "
-            "PRIMARY KEY (fingerprint, text_hash)) WITHOUT ROWID"
-        )
+            file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+            self._connection = _open_cache(file)
 
     def close(self) -> None:
         """Close the file."""
@@ -236,8 +243,9 @@ class EmbeddingCache:
                 "SELECT vector FROM vectors WHERE fingerprint = ? AND text_hash = ?",
                 (self._fingerprint, text_hash),
             ).fetchone()
-            if row:
-                found[text_hash] = np.frombuffer(row[0], np.float16).astype(np.float32)
+            vector = _unpack(row[0]) if row else None
+            if vector is not None:
+                found[text_hash] = vector
         return found
 
     def put(self, text_hashes: Sequence[bytes], vectors: Vectors) -> None:
@@ -246,10 +254,8 @@ class EmbeddingCache:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
                 (
-                    (self._fingerprint, text_hash, vector.tobytes())
-                    for text_hash, vector in zip(
-                        text_hashes, vectors.astype(np.float16), strict=True
-                    )
+                    (self._fingerprint, text_hash, _pack(vector))
+                    for text_hash, vector in zip(text_hashes, vectors, strict=True)
                 ),
             )
 
@@ -266,3 +272,30 @@ class EmbeddingCache:
                 (self._fingerprint,),
             )
             self._connection.execute("DROP TABLE kept")
+
+
+def _open_cache(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file)
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS vectors (fingerprint TEXT, text_hash BLOB, vector BLOB, "
+            "PRIMARY KEY (fingerprint, text_hash)) WITHOUT ROWID"
+        )
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError(f"{file} is damaged")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _pack(vector: Vectors) -> bytes:
+    data = vector.astype(np.float16).tobytes()
+    return data + zlib.crc32(data).to_bytes(CHECKSUM_BYTES)
+
+
+def _unpack(blob: bytes) -> Vectors | None:
+    data, checksum = blob[:-CHECKSUM_BYTES], blob[-CHECKSUM_BYTES:]
+    if zlib.crc32(data).to_bytes(CHECKSUM_BYTES) != checksum:
+        return None
+    return np.frombuffer(data, np.float16).astype(np.float32)

@@ -1,0 +1,89 @@
+"""The one format of question and evidence: a fixed part first, numbered lines, a budget."""
+
+from retrieval.prompt import (
+    MAX_EVIDENCE_CHARS,
+    MAX_HISTORY_CHARS,
+    MAX_HISTORY_TURNS,
+    REFUSAL,
+    REWRITE,
+    SYSTEM,
+    Turn,
+    answer_messages,
+    fit_evidence,
+    format_passage,
+    rewrite_messages,
+)
+from tests.fakes import MakeChunk
+
+
+def test_the_fixed_part_comes_first_and_is_the_same_for_every_question(
+    make_chunk: MakeChunk,
+) -> None:
+    one = answer_messages("Where is auth?", [make_chunk(text="a\n")])
+    other = answer_messages("Why?", [make_chunk(text="b\n")], [Turn("Who?", "You.")])
+    assert one[0] == other[0] == {"role": "system", "content": SYSTEM}
+    assert REFUSAL in SYSTEM and "[2:L10-L14]" in SYSTEM
+
+
+def test_the_question_comes_last_after_the_passages_in_their_order(make_chunk: MakeChunk) -> None:
+    chunks = [make_chunk(path="a.py", text="one\n"), make_chunk(path="b.py", text="two\n")]
+    system, user = answer_messages("Where is auth?", chunks)
+    assert user["role"] == "user"
+    content = user["content"]
+    assert content.startswith("Passages:\n\n[1] a.py:L1-L1")
+    assert content.index("[1] a.py") < content.index("[2] b.py") < content.index("Question:")
+    assert content.endswith("\n\nQuestion: Where is auth?")
+
+
+def test_a_passage_is_labelled_and_each_of_its_lines_is_numbered(make_chunk: MakeChunk) -> None:
+    chunk = make_chunk(
+        repo="shop",
+        path="src/cart.py",
+        symbol="Cart.add",
+        start_line=98,
+        end_line=101,
+        text="def add(self):\n\n    total = 1  \n    return total\n",
+    )
+    assert format_passage(3, chunk).split("\n") == [
+        "[3] src/cart.py:L98-L101 (shop, Cart.add)",
+        " 98 | def add(self):",
+        " 99 | ",
+        "100 |     total = 1",
+        "101 |     return total",
+    ]
+
+
+def test_lines_end_at_newlines_alone(make_chunk: MakeChunk) -> None:
+    chunk = make_chunk(symbol="", start_line=1, end_line=2, text="a\x0cb\u2028c\nd")
+    assert len(format_passage(1, chunk).split("\n")) == 3
+
+
+def test_only_the_last_turns_are_kept_each_cut_to_a_size(make_chunk: MakeChunk) -> None:
+    history = [Turn(f"question {n}", f"answer {n} " + "x" * 9_999) for n in range(9)]
+    history[-1] = Turn("long " * 9_999, "short")
+    _, *turns, _ = answer_messages("And now?", [make_chunk()], history)
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * MAX_HISTORY_TURNS
+    assert turns[0]["content"] == f"question {9 - MAX_HISTORY_TURNS}"
+    assert turns[-1]["content"] == "short"
+    assert max(len(turn["content"]) for turn in turns) == MAX_HISTORY_CHARS
+
+
+def test_evidence_fits_its_budget_but_the_first_passage_is_always_kept(
+    make_chunk: MakeChunk,
+) -> None:
+    chunks = [make_chunk(text="x" * size) for size in (40, 50, 30, 5)]
+    assert fit_evidence(chunks, max_chars=100) == chunks[:2]  # best first: no gap is filled
+    assert fit_evidence(chunks, max_chars=90) == chunks[:2]
+    assert fit_evidence(chunks, max_chars=10) == chunks[:1]
+    assert fit_evidence([]) == []
+    whole = [make_chunk(text="x" * 1_000)] * 100
+    assert len(fit_evidence(whole)) == MAX_EVIDENCE_CHARS // 1_000
+
+
+def test_a_follow_up_is_rewritten_from_the_conversation_alone() -> None:
+    history = [Turn("What is a callback?", "A hook. " * 100)]
+    system, user = rewrite_messages("And who calls it?", history)
+    assert system == {"role": "system", "content": REWRITE}
+    assert user["content"].startswith("Question: What is a callback?\nAnswer: A hook.")
+    assert user["content"].endswith("\nLast question: And who calls it?")
+    assert len(user["content"]) < 500
