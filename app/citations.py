@@ -1,7 +1,7 @@
 """Citations in an answer: find them, check them against the evidence, turn them into links."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_tools.chunk import Chunk
@@ -59,7 +59,7 @@ def format_citation(passage: int, start_line: int, end_line: int) -> str:
 
 
 def check_citations(
-    text: str, evidence: Sequence[Chunk], web_urls: dict[str, str | None]
+    text: str, evidence: Sequence[Chunk], web_urls: Mapping[str, str | None]
 ) -> Checked:
     """Check every citation in `text` against the evidence.
 
@@ -105,7 +105,7 @@ def link_citations(
 
 
 def _resolve(
-    match: re.Match[str], evidence: Sequence[Chunk], web_urls: dict[str, str | None]
+    match: re.Match[str], evidence: Sequence[Chunk], web_urls: Mapping[str, str | None]
 ) -> Citation | None:
     passage = int(match["passage"])
     if not 1 <= passage <= len(evidence):

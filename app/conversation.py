@@ -6,7 +6,7 @@ record: it is said where the answer would be, and the conversation goes on.
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -65,7 +65,7 @@ def take(exchange: Exchange, event: Event) -> Exchange:
 
 def follow(
     exchange: Exchange, events: Generator[Event], *, step_s: float = 0.0
-) -> Iterator[Exchange]:
+) -> Generator[Exchange]:
     """Yield the exchange as it grows; closing this closes `events`, which stops the model.
 
     :param step_s: pieces of text that come faster are put together.

@@ -43,7 +43,8 @@ _ASIDE = re.compile(
     r"(^|/)(docs?|scripts?|benchmarks?|vendor|third_party|node_modules|\.\w+|setup\.py|conf\.py)(/|$)"
 )
 _DEFINITION = re.compile(
-    r"^(?:(?:export|default|public|abstract|final|async|open|data|sealed|static|pub(?:\([\w ]+\))?)\s+)*"
+    r"^(?:(?:export|default|public|abstract|final|async|open|data|sealed|static|"
+    r"pub(?:\([\w ]+\))?)\s+)*"
     r"(?:(?P<type>class|struct|interface|trait|enum)|(?:def|func|fn|function|fun))\s+"
     r"(?P<name>[A-Za-z]\w*)"
 )
@@ -136,8 +137,8 @@ def _draw_from(index: CodeIndex, repo: str) -> list[list[str]]:
         for name, rare in zip(names, rarity, strict=True)
     ]
     order = sorted(range(len(names)), key=lambda at: (names[at].rank, weight[at]), reverse=True)
-    types = [f"What does `{names[at].name}` do?" for at in order if names[at].is_type]
-    functions = [f"How does `{names[at].name}` work?" for at in order if not names[at].is_type]
+    types = [f"What does {names[at].name} do?" for at in order if names[at].is_type]
+    functions = [f"How does {names[at].name} work?" for at in order if not names[at].is_type]
     return [overview, [heading.question for heading in headings], types, functions]
 
 
@@ -149,14 +150,14 @@ def _ask_headings(chunks: Iterable[Chunk], repo: str) -> Iterator[_Heading]:
     for order, chunk in enumerate(chunks):
         if BY_NAME[chunk.language].kind is not Kind.PROSE or path_prior(chunk.path) < 1:
             continue
-        title = chunk.symbol.split(", ")[0].rpartition(SEPARATOR)[2]
-        lines = {_HEADING_MARKS.sub("", line) for line in split_lines(chunk.text)[:4]}
-        if _HEADING_MARKS.sub("", title) not in lines:  # a title cut at its comma
-            continue
-        if asked := ask_heading(title, repo):
-            question, telling = asked
-            depth = chunk.path.count("/")
-            yield _Heading(question, (telling, _is_readme(chunk.path), -depth, -order))
+        lines = {_HEADING_MARKS.sub("", line) for line in split_lines(chunk.text)}
+        for outline in chunk.symbol.split(", "):
+            title = _HEADING_MARKS.sub("", outline.rpartition(SEPARATOR)[2])
+            asked = ask_heading(title, repo) if title in lines else None  # not if cut at a comma
+            if asked:
+                question, telling = asked
+                depth = chunk.path.count("/")
+                yield _Heading(question, (telling, _is_readme(chunk.path), -depth, -order))
 
 
 def ask_heading(title: str, repo: str) -> tuple[str, int] | None:

@@ -8,7 +8,7 @@ It does not retry: a person waits for the answer, and an error now beats an answ
 minutes. It switches no tracing on, and nothing but the model is asked.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING
 

@@ -56,7 +56,7 @@ def cut_half_citation(text: str) -> str:
 @cache
 def _reader() -> MarkdownIt:
     reader = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    reader.validateLink = lambda _: True  # type: ignore[method-assign]  # judged when rendered
+    reader.validateLink = lambda url: True  # type: ignore[method-assign]  # judged when rendered
     reader.inline.ruler.before("link", "citation", _read_citation)
     for name, render in (
         ("citation", _render_citation),

@@ -1,41 +1,20 @@
-"""What the page shows, as HTML: the header, the banner, the messages and the evidence.
+"""What the page shows, as HTML: the header, the banner and the messages.
 
 Pure functions. Every text of a repository, a model or a person is escaped, and nothing refers to
 another host but links that a person clicks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from urllib.parse import urlsplit
 
-from app.citations import Citation
+from app.citations import Checked, Citation
 from app.conversation import Exchange, check
+from app.evidence import SHORT_COMMIT, anchor, count_of, is_web
 from app.markdown import cut_half_citation, render_markdown
 from app.workspace import Status
-from data_tools.chunk import Chunk
-from data_tools.languages import BY_NAME, Kind
 from data_tools.sources import WORKTREE
 from retrieval.build import Progress
 from retrieval.generations import Manifest, RepositoryRecord
-from retrieval.index import Hit
-
-HOSTS = {
-    "github": "GitHub",
-    "gitlab": "GitLab",
-    "bitbucket": "Bitbucket",
-    "codeberg": "Codeberg",
-    "gitea": "Gitea",
-}
-SHORT_COMMIT = 7  # characters
-OPEN_PASSAGES = 2  # shown unfolded before it is known which ones are cited
-
-Highlight = Callable[[Chunk], Sequence[str]]
-
-
-def page_title(manifest: Manifest | None) -> str:
-    """Name the page after what can be asked about."""
-    names = [record.name for record in manifest.repositories] if manifest else []
-    return f"codeqa · {', '.join(names)}" if names else "codeqa"
 
 
 def header_html(manifest: Manifest | None, model: str | None) -> str:
@@ -64,40 +43,29 @@ def mode_html(model: str | None) -> str:
 def _repository_html(record: RepositoryRecord) -> str:
     at = "uncommitted files" if record.commit == WORKTREE else record.commit[:SHORT_COMMIT]
     name = f"<strong>{escape(record.name)}</strong> <code>{escape(at)}</code>"
-    if record.web_url and _is_web(record.web_url):
+    if record.web_url and is_web(record.web_url):
         address = escape(f"{record.web_url}")
         name = f'<a href="{address}" target="_blank" rel="noopener">{name}</a>'
     return f'{name} <span class="counts">{record.files:,} files, {record.chunks:,} passages</span>'
 
 
-def _is_web(address: str) -> bool:
-    return urlsplit(address).scheme in ("http", "https")
-
-
 def banner_html(status: Status) -> str:
     """Say what is in the making or went wrong; empty where all is well."""
     if status.error:
-        old = status.ready != "nothing"
         what = (
-            "The index could not be brought up to date; answers come from the one before. "
-            if old
-            else "There is nothing to ask about: indexing failed. "
+            "Indexing failed, so there is nothing to ask about."
+            if status.ready == "nothing"
+            else "The index could not be brought up to date; answers come from the last one."
         )
-        return _banner("problem", f"{what}<br><span>{escape(status.error)}</span>", role="alert")
+        error = f"<span><strong>{what}</strong> {escape(status.error)}</span>"
+        return _banner("problem", error, role="alert")
     if status.building:
         return _banner("busy", _progress_html(status))
-    if status.ready == "nothing":
-        return _banner(
-            "missing",
-            "There is no index yet. Stop this server, and start it with a repository: "
-            "<code>make chat REPO=https://github.com/owner/name</code> or "
-            "<code>codeqa chat REPO</code>, where <code>REPO</code> is a git URL or a folder.",
-        )
     if status.ready == "words":
         return _banner(
             "missing",
-            "Only words can be searched, because the last indexing did not end. "
-            "Run <code>codeqa index</code> again to have meaning searched too.",
+            "<span>Only words can be searched, because the last indexing did not end. "
+            "Run <code>codeqa index</code> again to have meaning searched too.</span>",
         )
     return ""
 
@@ -107,37 +75,56 @@ def _banner(kind: str, html: str, role: str = "status") -> str:
 
 
 def _progress_html(status: Status) -> str:
-    progress = status.progress or Progress("clone", message="starting")
-    if progress.stage in ("embed", "lexical-ready"):
-        ahead = "meaning follows"
-        doing = "embedding"
-    else:
-        ahead, doing = "", {"lexical": "indexing words"}.get(progress.stage, "")
-    if progress.stage == "read":
-        doing = f"reading, {progress.done:,} files so far"
-    elif progress.stage in ("clone", "notice"):
-        doing = progress.message or "opening"
+    progress = status.progress or Progress("clone")
     bar = "<progress></progress>"
     if progress.stage == "embed" and progress.total:
-        share = progress.done / progress.total
-        doing += f" {progress.done:,} of {progress.total:,} passages ({share:.0%})"
         bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
-    start = {
+    ahead = {
         "nothing": "",
-        "words": "Words can be searched; ",
-        "everything": "An update is on its way, answers come from the index before it: ",
+        "words": "Words can be searched; meaning follows: ",
+        "everything": "Answers come from the last index, while it is brought up to date: ",
     }[status.ready]
-    text = start + (f"{ahead}: " if status.ready == "words" and ahead else "") + doing
+    text = ahead + _say_step(progress)
     return f"<span>{escape(text[:1].upper() + text[1:])}</span>{bar}"
 
 
-def welcome_html(names: Sequence[str]) -> str:
-    """Render what stands in the empty conversation."""
-    about = " or ".join(f"<em>{escape(name)}</em>" for name in names[:3]) or "your code"
-    return (
-        f'<div class="welcome"><h2>Ask about {about}</h2>'
-        "<p>Every answer cites the lines that it rests on.</p></div>"
+def _say_step(progress: Progress) -> str:
+    done, total = progress.done, progress.total
+    match progress.stage:
+        case "read":
+            return f"reading files, {done:,} so far"
+        case "lexical":
+            return "indexing words"
+        case "lexical-ready":
+            return "embedding passages"
+        case "embed" if total:
+            return f"embedding {done:,} of {total:,} passages ({done / total:.0%})"
+        case "embed":
+            return "finishing"
+    return progress.message or "opening the repository"
+
+
+def welcome_html(status: Status, names: Sequence[str]) -> str:
+    """Render what stands in the empty conversation.
+
+    :param names: of the repositories.
+    """
+    if names:
+        about = " or ".join(f"<em>{escape(name)}</em>" for name in names[:3])
+        title = f"Ask about {about}" if len(names) <= 3 else "Ask about your code"
+        return _welcome(title, "Every answer cites the lines that it rests on.")
+    if status.building:
+        return _welcome("One moment", "You can ask as soon as the files are read.")
+    commands = "".join(
+        f'<p class="command"><code>{command}</code></p>'
+        for command in ("make chat REPO=https://github.com/owner/name", "codeqa chat REPO")
     )
+    text = "Start again with a repository, which is a git URL or a folder:"
+    return _welcome("There is no index yet", text, commands)
+
+
+def _welcome(title: str, text: str, more: str = "") -> str:
+    return f'<div class="welcome"><h2>{title}</h2><p>{text}</p>{more}</div>'
 
 
 def question_html(exchange: Exchange) -> str:
@@ -167,160 +154,39 @@ def answer_html(exchange: Exchange, number: int) -> str:
         parts.append(f'<p class="waiting" role="status">{_waiting_text(exchange)}</p>')
     if exchange.problem:
         parts.append(f'<div class="problem" role="alert">{escape(exchange.problem)}</div>')
-    if footnotes := _footnotes(exchange, len(checked.citations), len(checked.dropped)):
-        parts.append(f'<p class="footnotes">{" · ".join(footnotes)}</p>')
+    if footnotes := " · ".join(_footnotes(exchange, checked)):
+        parts.append(f'<p class="footnotes">{footnotes[:1].upper() + footnotes[1:]}</p>')
     return "\n\n".join(parts)
 
 
 def _waiting_text(exchange: Exchange) -> str:
     if exchange.evidence is None:
         return "Searching the code…"
-    return f"Reading {_count(len(exchange.evidence), 'passage')}…"
+    return f"Reading {count_of(len(exchange.evidence), 'passage')}…"
 
 
-def _footnotes(exchange: Exchange, cited: int, dropped: int) -> list[str]:
-    notes = []
+def _footnotes(exchange: Exchange, checked: Checked) -> Iterator[str]:
+    answer = exchange.answer
+    if exchange.running:
+        return
     if exchange.stopped:
-        notes.append("Stopped")
-    if exchange.answer:
-        by = exchange.answer.model if exchange.answer.mode == "model" else None
-        notes.append(f"Written by {escape(by)}" if by else "Quoted from the code")
-    if exchange.words_only and not exchange.running:
-        notes.append("found by words alone, as meaning is still being indexed")
-    if exchange.answer and exchange.answer.mode == "model" and not cited:
-        notes.append("cites nothing: check it yourself")
-    if dropped and not exchange.running:
+        yield "Stopped"
+    if answer and answer.mode == "model":
+        yield f"Written by {escape(answer.model or 'a language model')}"
+    elif answer and not answer.abstained:
+        yield "Quoted from the code"
+    if exchange.words_only:
+        yield "found by words alone, as meaning is still being indexed"
+    if answer and not answer.abstained and not checked.citations:
+        yield "cites nothing: check it before you rely on it"
+    if dropped := len(checked.dropped):
         were = "was" if dropped == 1 else "were"
-        notes.append(f"{_count(dropped, 'citation')} {were} not in the evidence and {were} removed")
-    return notes
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+        yield f"{count_of(dropped, 'citation')} {were} not in the evidence and {were} removed"
 
 
 def _citation_html(citation: Citation, number: int) -> str:
     name = citation.label.rpartition("/")[2]
     return (
-        f'<a class="citation" href="#{_anchor(number, citation.passage, citation.start_line)}" '
+        f'<a class="citation" href="#{anchor(number, citation.passage, citation.start_line)}" '
         f'title="{escape(citation.label)}"><b>{citation.passage}</b>{escape(name)}</a>'
-    )
-
-
-def _anchor(number: int, passage: int, line: int | None = None) -> str:
-    return f"a{number}p{passage}" + (f"L{line}" if line is not None else "")
-
-
-def evidence_html(exchanges: Sequence[Exchange], highlight: Highlight) -> str:
-    """Render the evidence: of the last question in full, of earlier ones what they cite.
-
-    :param highlight: makes one line of HTML of each line of a chunk.
-    """
-    if not exchanges:
-        return (
-            '<div class="nothing"><h2>Evidence</h2>'
-            "<p>The passages that an answer rests on appear here, with their lines.</p></div>"
-        )
-    last = exchanges[-1]
-    parts = [_current_html(last, len(exchanges), highlight)]
-    for number in range(len(exchanges) - 1, 0, -1):
-        exchange = exchanges[number - 1]
-        if cited := _cited_lines(exchange):
-            passages = "".join(
-                _passage_html(hit, number, passage, cited[passage], highlight, is_open=True)
-                for passage, hit in enumerate(exchange.evidence or (), start=1)
-                if passage in cited
-            )
-            parts.append(
-                f'<details class="earlier"><summary>{escape(exchange.typed)}</summary>'
-                f"{passages}</details>"
-            )
-    return "".join(parts)
-
-
-def _current_html(exchange: Exchange, number: int, highlight: Highlight) -> str:
-    title = "<h2>Evidence</h2>"
-    if exchange.evidence is None:
-        note = "" if not exchange.running else "<p>Searching…</p>"
-        return f'<section class="current">{title}{note}</section>'
-    cited = _cited_lines(exchange)
-    passages = "".join(
-        _passage_html(
-            hit,
-            number,
-            passage,
-            cited.get(passage, ()),
-            highlight,
-            is_open=passage in cited if cited else passage <= OPEN_PASSAGES,
-        )
-        for passage, hit in enumerate(exchange.evidence, start=1)
-    )
-    found = _count(len(exchange.evidence), "passage")
-    used = f", {len(cited)} cited" if cited else ""
-    return f'<section class="current">{title}<p>{found}{used}</p>{passages or _NOTHING_FOUND}</section>'
-
-
-_NOTHING_FOUND = "<p>No passage fits. Filters may leave out too much.</p>"
-
-
-def _cited_lines(exchange: Exchange) -> dict[int, list[Citation]]:
-    cited: dict[int, list[Citation]] = {}
-    for citation in check(exchange).citations:
-        cited.setdefault(citation.passage, []).append(citation)
-    return cited
-
-
-def _passage_html(
-    hit: Hit,
-    number: int,
-    passage: int,
-    citations: Sequence[Citation],
-    highlight: Highlight,
-    *,
-    is_open: bool,
-) -> str:
-    chunk = hit.chunk
-    folder, slash, name = chunk.path.rpartition("/")
-    kind = BY_NAME[chunk.language].kind if chunk.language in BY_NAME else Kind.CODE
-    marked = {line for c in citations for line in range(c.start_line, c.end_line + 1)}
-    lines = "\n".join(
-        f'<span class="line{" cited" if line in marked else ""}" '
-        f'id="{_anchor(number, passage, line)}" data-line="{line}">{html or " "}</span>'
-        for line, html in enumerate(highlight(chunk), chunk.start_line)
-    )
-    symbol = f'<span class="symbol">{escape(chunk.symbol)}</span>' if chunk.symbol else ""
-    return (
-        f'<details class="passage{" cited" if citations else ""}" '
-        f'id="{_anchor(number, passage)}"{" open" if is_open else ""}>'
-        f'<summary><b class="number">{passage}</b>'
-        f'<span class="path">{escape(folder + slash)}<strong>{escape(name)}</strong></span>'
-        f'<span class="lines">{_lines_text(chunk.start_line, chunk.end_line)}</span></summary>'
-        f'<div class="about">{symbol}{_permalinks_html(hit, citations)}</div>'
-        f'<pre class="source {"prose" if kind is not Kind.CODE else "code"}">'
-        f"<code>{lines}</code></pre></details>"
-    )
-
-
-def _lines_text(start: int, end: int) -> str:
-    return f"L{start}" if start == end else f"L{start}–L{end}"
-
-
-def _permalinks_html(hit: Hit, citations: Sequence[Citation]) -> str:
-    links = [
-        _link_html(c.url, f"cited {_lines_text(c.start_line, c.end_line)}", "the cited lines")
-        for c in citations
-        if c.url and _is_web(c.url)
-    ]
-    if hit.url and _is_web(hit.url):
-        labels = (urlsplit(hit.url).hostname or "").split(".")
-        host = next((HOSTS[label] for label in labels if label in HOSTS), labels[0])
-        commit = hit.chunk.commit[:SHORT_COMMIT]
-        links.append(_link_html(hit.url, f"open at commit {commit} on {host}", "the passage"))
-    return f'<span class="links">{"".join(links)}</span>' if links else ""
-
-
-def _link_html(address: str, text: str, title: str) -> str:
-    return (
-        f'<a href="{escape(address)}" title="Open {title} in a new tab" target="_blank" '
-        f'rel="noopener">{escape(text)}</a>'
     )

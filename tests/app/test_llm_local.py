@@ -122,7 +122,7 @@ def test_closing_the_stream_ends_the_generation_and_lets_the_next_one_in(
     pieces = stream_text(chat, MESSAGES)
     next(pieces)
     assert is_generating()
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     wait_until(lambda: not is_generating())
     assert next(stream_text(chat, MESSAGES))
     wait_until(lambda: not is_generating())  # dropping the stream closes it too

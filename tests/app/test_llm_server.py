@@ -132,7 +132,7 @@ def test_closing_the_stream_closes_the_connection(stub: StubOpenAI) -> None:
     stub.reply, stub.delay_s = "word " * 1000, 0.01
     pieces = stream_text(open_chat(stub.url), MESSAGES)
     next(pieces)
-    pieces.close()  # type: ignore[attr-defined]  # the annotation promises an iterator
+    pieces.close()
     assert stub.chats[0].done.wait(5)
     assert stub.chats[0].closed_early
 

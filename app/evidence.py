@@ -1,0 +1,167 @@
+"""The evidence beside an answer, as HTML: passages with numbered lines, the cited ones marked.
+
+A citation in an answer leads to its line here by a plain anchor. Pure functions; every text of a
+repository is escaped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import urlsplit
+
+from app.citations import Citation
+from app.conversation import Exchange, check
+from data_tools.chunk import Chunk
+from data_tools.languages import BY_NAME, Kind
+from retrieval.index import Hit
+
+HOSTS = {
+    "github": "GitHub",
+    "gitlab": "GitLab",
+    "bitbucket": "Bitbucket",
+    "codeberg": "Codeberg",
+    "gitea": "Gitea",
+}
+SHORT_COMMIT = 7  # characters
+OPEN_PASSAGES = 2  # shown unfolded before it is known which ones are cited
+
+# Seen on narrow screens only, where the answer is above the evidence.
+_BACK = '<a class="back" href="#talk">↑ Answer</a>'
+
+Highlight = Callable[[Chunk], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What all passages share; see `evidence_html`."""
+
+    highlight: Highlight
+    name_repository: bool
+
+
+def evidence_html(
+    exchanges: Sequence[Exchange], highlight: Highlight, *, name_repository: bool = False
+) -> str:
+    """Render the evidence: of the last question in full, of earlier ones what they cite.
+
+    :param highlight: makes safe HTML of each line of a chunk.
+    :param name_repository: there are several, so each passage says which one it is of.
+    """
+    if not exchanges:
+        return (
+            '<section class="nothing"><h2>Evidence</h2>'
+            "<p>The passages that an answer rests on appear here, with their lines.</p></section>"
+        )
+    look = _Look(highlight, name_repository)
+    numbered = list(enumerate(exchanges, start=1))
+    number, last = numbered.pop()
+    earlier = (_earlier_html(exchange, number, look) for number, exchange in reversed(numbered))
+    return _current_html(last, number, look) + "".join(earlier) + _BACK
+
+
+def anchor(number: int, passage: int, line: int | None = None) -> str:
+    """Name the place of a passage, or of one of its lines, on the page.
+
+    :param number: of the exchange in the conversation, from 1.
+    :param passage: of the evidence, from 1.
+    """
+    return f"a{number}p{passage}" + ("" if line is None else f"L{line}")
+
+
+def count_of(number: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def is_web(address: str | None) -> bool:
+    """Tell whether an address may become a link."""
+    return urlsplit(address or "").scheme in ("http", "https")
+
+
+def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
+    head, passages = "", ""
+    if exchange.evidence is not None:
+        cited = _find_cited(exchange)
+        head = count_of(len(exchange.evidence), "passage")
+        head += f", {len(cited)} cited" if cited else ""
+        passages = "".join(
+            _passage_html(
+                (number, passage),
+                hit,
+                cited.get(passage, ()),
+                look,
+                is_open=passage in cited if cited else passage <= OPEN_PASSAGES,
+            )
+            for passage, hit in enumerate(exchange.evidence, start=1)
+        )
+        passages = passages or "<p>No passage fits. The filters may leave out too much.</p>"
+    elif exchange.running:
+        head = "Searching…"
+    return f'<section class="current"><h2>Evidence</h2><p>{head}</p>{passages}</section>'
+
+
+def _earlier_html(exchange: Exchange, number: int, look: _Look) -> str:
+    cited = _find_cited(exchange)
+    passages = "".join(
+        _passage_html((number, passage), hit, cited[passage], look, is_open=True)
+        for passage, hit in enumerate(exchange.evidence or (), start=1)
+        if passage in cited
+    )
+    summary = f"<summary>Cited for “{escape(exchange.typed)}”</summary>"
+    return f'<details class="earlier">{summary}{passages}</details>' if passages else ""
+
+
+def _find_cited(exchange: Exchange) -> dict[int, list[Citation]]:
+    cited: dict[int, list[Citation]] = {}
+    for citation in check(exchange).citations:
+        cited.setdefault(citation.passage, []).append(citation)
+    return cited
+
+
+def _passage_html(
+    place: tuple[int, int], hit: Hit, citations: Sequence[Citation], look: _Look, *, is_open: bool
+) -> str:
+    chunk = hit.chunk
+    folder, slash, name = chunk.path.rpartition("/")
+    is_code = chunk.language in BY_NAME and BY_NAME[chunk.language].kind is Kind.CODE
+    marked = {line for c in citations for line in range(c.start_line, c.end_line + 1)}
+    lines = "".join(
+        f'<span class="line{" cited" if line in marked else ""}" id="{anchor(*place, line)}" '
+        f'data-line="{line}">{html}\n</span>'
+        for line, html in enumerate(look.highlight(chunk), chunk.start_line)
+    )
+    about = " › ".join(filter(None, [chunk.repo if look.name_repository else "", chunk.symbol]))
+    return (
+        f'<details class="passage{" cited" if citations else ""}" id="{anchor(*place)}"'
+        f'{" open" if is_open else ""}><summary><b class="number">{place[1]}</b>'
+        f'<span class="path">{escape(folder + slash).replace("/", "/<wbr>")}'
+        f"<strong>{escape(name)}</strong></span>"
+        f'<span class="lines">{_say_lines(chunk.start_line, chunk.end_line)}</span></summary>'
+        f'<div class="about"><span class="symbol" title="{escape(about)}">{escape(about)}</span>'
+        f"{_permalinks_html(hit, citations)}</div>"
+        f'<pre class="source {"code" if is_code else "prose"}"><code>{lines}</code></pre></details>'
+    )
+
+
+def _permalinks_html(hit: Hit, citations: Sequence[Citation]) -> str:
+    links = [
+        _link_html(citation.url, f"cited {_say_lines(citation.start_line, citation.end_line)}")
+        for citation in citations
+        if citation.url
+    ]
+    if hit.url:
+        labels = (urlsplit(hit.url).hostname or "").split(".")
+        host = next((HOSTS[label] for label in labels if label in HOSTS), ".".join(labels))
+        commit = hit.chunk.commit[:SHORT_COMMIT]
+        links.append(_link_html(hit.url, f"open at commit {commit} on {host}"))
+    return f'<span class="links">{"".join(links)}</span>'
+
+
+def _link_html(address: str, text: str) -> str:
+    if not is_web(address):
+        return ""
+    return f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(text)}</a>'
+
+
+def _say_lines(start: int, end: int) -> str:
+    return f"L{start}" if start == end else f"L{start}–L{end}"

@@ -1,0 +1,110 @@
+"""An answer's Markdown is shown as safe HTML, whatever a model or a repository wrote."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.markdown import cut_half_citation, render_markdown
+
+LINK = '<a class="citation" href="#a1p1L3">bucket.py#L3-L4</a>'
+CITATIONS = {(1, 3, 4): LINK}
+
+
+def render(text: str) -> str:
+    return render_markdown(text, CITATIONS)
+
+
+def test_a_known_citation_becomes_its_link() -> None:
+    assert render("It refills [1:L3-L4].") == f"<p>It refills {LINK}.</p>"
+
+
+@pytest.mark.parametrize(
+    "text", ["an unknown one [2:L3-L4]", "`[1:L3-L4]`", "```\n[1:L3-L4]\n```", "    [1:L3-L4]"]
+)
+def test_code_and_unknown_citations_stay_as_they_are(text: str) -> None:
+    assert "<a" not in render(text)
+    assert "L3-L4]" in render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src="http://evil.example/x.png" onerror="alert(1)">',
+        "before <b onclick=alert(1)>bold</b>",
+        "![a cat](http://evil.example/x.png)",
+        "![a cat][1]\n\n[1]: http://evil.example/x.png",
+        "[click](javascript:alert(1))",
+        "[click](JaVaScRiPt:alert(1))",
+        "[click](data:text/html;base64,PHNjcmlwdD4=)",
+        "[click](vbscript:x)",
+        "[click](//evil.example)",
+        "[click](docs/guide.md)",
+        "<javascript:alert(1)>",
+        '[click](http://a.example/"onmouseover="alert(1))',
+        "```<script>\n</code></pre><script>alert(1)</script>\n```",
+        "`</code><script>`",
+    ],
+)
+def test_nothing_in_an_answer_runs_or_loads(text: str) -> None:
+    html = render(text)
+    assert not re.search(r"<(script|img|iframe|svg|style|link|b)\b", html)
+    assert not re.search(r"<[^>]*\bon\w+=", html)
+    assert all(link.startswith("http") for link in re.findall(r'href="([^"]*)"', html))
+
+
+def test_a_web_link_opens_apart_and_says_nothing_of_us() -> None:
+    html = render("[paper](https://example.org/paper)")
+    assert 'href="https://example.org/paper"' in html
+    assert 'target="_blank" rel="noopener noreferrer nofollow"' in html
+
+
+def test_a_citation_inside_a_link_makes_no_link_in_a_link() -> None:
+    assert render("[see [1:L3-L4]](https://example.org)").count("<a") == 1
+
+
+def test_every_block_is_one_line_so_that_no_second_reader_changes_it() -> None:
+    text = "# Title\n\n- one\n- two\n\n```python\nif x:\n\n    y = '<b>'\n```\n\n> quoted\n> twice"
+    blocks = render(text).split("\n\n")
+    assert [block.split(">")[0] for block in blocks] == [
+        "<h1",
+        "<ul",
+        '<div class="code"',
+        "<blockquote",
+    ]
+    assert all("\n" not in block for block in blocks)
+    assert "&#10;&#10;" in blocks[2]  # the blank line inside the code
+
+
+def test_code_is_highlighted_in_its_language() -> None:
+    assert '<span class="hl-k">return</span>' in render("```python\nreturn 1\n```")
+
+
+def test_a_table_can_scroll_by_itself() -> None:
+    assert render("| a | b |\n|---|---|\n| 1 | 2 |").startswith('<div class="table"><table>')
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It refills [1", "It refills"),
+        ("It refills [1:L3", "It refills"),
+        ("It refills [1:L3-", "It refills"),
+        ("It refills [1:L3-L4]", "It refills [1:L3-L4]"),
+        ("see [the", "see [the"),
+    ],
+)
+def test_half_a_citation_is_not_shown_while_it_streams(text: str, shown: str) -> None:
+    assert cut_half_citation(text) == shown
+
+
+@given(st.text(alphabet=st.sampled_from("<>&\"'`[]()!*_#-|:L13\n ~a\\")))
+def test_whatever_is_written_only_our_own_tags_come_out(text: str) -> None:
+    tags = set(re.findall(r"</?([a-z0-9]+)", render(text)))
+    assert tags <= {
+        *("p", "a", "b", "code", "pre", "div", "span", "em", "strong", "s", "ul", "ol", "li", "hr"),
+        *("br", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6"),
+        *("table", "thead", "tbody", "tr", "th", "td"),
+    }
