@@ -119,9 +119,11 @@ class Page:
         asked = self.question.submit(js=FORGET_CITATION, **asking)
         picked = self.messages.example_select(pick_example, None, self.question, **at_once)
         running = [asked, picked.then(js=FORGET_CITATION, **asking)]
-        self.question.stop(self.stop, self.conversation, talk, cancels=running, **at_once)
+        # The answer is cancelled first and changed then: its last piece may still be on its way.
+        cancelled = self.question.stop(None, cancels=running, **at_once)
+        cancelled.then(self.stop, self.conversation, talk, **at_once)
         for happens in (self.anew.click, self.messages.clear):
-            happens(self.begin_anew, None, talk, cancels=running, **at_once)
+            happens(None, cancels=running, **at_once).then(self.begin_anew, None, talk, **at_once)
 
     def refresh(self, shown: object) -> Updates:
         """Show how far the index is, and what it holds if that has changed."""

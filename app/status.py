@@ -7,7 +7,7 @@ from typing import Any
 
 from app.commands import count, print_json
 from data_tools.clone import count_commits_behind
-from data_tools.errors import SourceError
+from data_tools.errors import CodeQAError
 from retrieval.generations import RepositoryRecord
 from retrieval.index import CodeIndex
 
@@ -59,7 +59,7 @@ def _describe(
     if not offline:
         try:
             behind = count_commits_behind(record.repository)
-        except SourceError as error:
+        except CodeQAError as error:
             behind = str(error)
     details: dict[str, Any] = {
         "name": record.name,

@@ -4,6 +4,7 @@ The page opens at once; cloning, reading and embedding go on in a thread. Words 
 seconds later, meaning once the vectors are there. A failed build leaves the old index in use.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from data_tools.errors import CodeQAError, IndexMissingError
-from retrieval.build import Progress
+from retrieval.build import Progress, choose_embedder
 from retrieval.embed import Embedder
-from retrieval.index import CodeIndex
+from retrieval.index import CodeIndex, index_repositories
 
 Ready = Literal["nothing", "words", "everything"]
 
@@ -62,17 +63,15 @@ class Workspace:
                 raise
 
     def start(self, watch: Callable[[Progress], None] | None = None) -> None:
-        """Build in the background, if there is anything to build.
+        """Build in the background, or load the model of the index that is there.
 
         :param watch: also called with every step, such as a progress bar on the terminal.
         """
         if self._specs:
             with self._lock:
                 self._status = replace(self._status, building=True, error=None)
-            self._thread = threading.Thread(
-                target=self._build, args=(watch,), name="index", daemon=True
-            )
-            self._thread.start()
+        self._thread = threading.Thread(target=self._work, args=(watch,), name="index", daemon=True)
+        self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait for the build to end."""
@@ -90,6 +89,15 @@ class Workspace:
         with self._lock:
             return self._index
 
+    def _work(self, watch: Callable[[Progress], None] | None) -> None:
+        """Build, if there is anything to build; then load the model, so that no one waits."""
+        if self._specs:
+            self._build(watch)
+        index = self.index()
+        if index is not None and index.vectors_ready:
+            with contextlib.suppress(CodeQAError):  # the first question will say it
+                index.embedder.embed(["warm up"])
+
     def _build(self, watch: Callable[[Progress], None] | None) -> None:
         def report(progress: Progress) -> None:
             if progress.stage == "lexical-ready":
@@ -101,9 +109,8 @@ class Workspace:
 
         error: str | None = "indexing stopped; look at the terminal"
         try:
-            CodeIndex.build(
-                self._specs, self.folder, embedder=self._embedder, report=report
-            ).close()
+            self._embedder = choose_embedder(self.folder, self._embedder)
+            index_repositories(self._specs, self.folder, embedder=self._embedder, report=report)
             self._open()
             error = None
         except CodeQAError as problem:

@@ -94,7 +94,8 @@ def count_commits_behind(repository: Repository) -> int | None:
     with storage_errors(Path(tempfile.gettempdir())):
         holder = tempfile.TemporaryDirectory(prefix="codeqa-")
     with holder, open_git(Path(holder.name), environment=environment) as command:
-        make_bare_repository(Path(holder.name))
+        with storage_errors(Path(holder.name)):
+            make_bare_repository(Path(holder.name))
         _run_fetch(command, url, newest, None, "--depth=1", "--filter=tree:0")
         if _fetched_commit(command, url, newest) == repository.commit:
             return 0

@@ -12,6 +12,7 @@ _UNDERLINE = re.compile(r"^([=\-`:'\"~^_*+#<>.])\1{2,}\s*$")
 _LINK = re.compile(r"!?\[([^][]*)\]\([^()]*\)")
 _TAG = re.compile(r"</?(?:a|b|br|code|i|img|kbd|small|span|sub|sup)\b[^<>]*>")
 _MARKDOWN_UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})\s*$")
+_SUBSTITUTION = re.compile(r"\|[^|\s]+\|\s*")  # of reStructuredText: `|:rocket:| Title`
 SEPARATOR = " › "
 MAX_TITLE_CHARS = 80  # longer ones are sentences
 
@@ -31,6 +32,7 @@ def split_sections(lines: list[str], language: str) -> list[tuple[int, int, str]
     for index, level, title in _headings(lines, language):
         while outline and outline[-1][0] >= level:
             outline.pop()
+        title = _SUBSTITUTION.sub("", title) or title
         outline.append((level, title[:MAX_TITLE_CHARS].rstrip()))
         starts.append((index, SEPARATOR.join(part for _, part in outline)))
     if not starts or starts[0][0] > 0:

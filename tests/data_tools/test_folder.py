@@ -1,9 +1,6 @@
 """Reading a plain folder."""
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +8,7 @@ import pytest
 from data_tools.folder import MAX_DEPTH, Folder
 from data_tools.sources import WORKTREE, Repository, SkippedFile, SourceFile, open_source
 from tests.git_repositories import Content, write_files
-
-NOBODY = 65_534
+from tests.permissions import not_as_root
 
 
 def read(folder: Path | str) -> tuple[list[str], dict[str, str]]:
@@ -20,23 +16,6 @@ def read(folder: Path | str) -> tuple[list[str], dict[str, str]]:
     files = list(Folder(Repository("code", str(folder), None, WORKTREE)).files())
     kept = [file.path for file in files if isinstance(file, SourceFile)]
     return kept, {file.path: file.reason for file in files if isinstance(file, SkippedFile)}
-
-
-@contextmanager
-def not_as_root() -> Iterator[Path]:
-    """Give a folder and, if we are root, whom nothing is closed to, be nobody meanwhile."""
-    with tempfile.TemporaryDirectory() as name:
-        user = os.geteuid()
-        if user == 0:
-            os.chown(name, NOBODY, NOBODY)
-            try:
-                os.seteuid(NOBODY)
-            except OSError:
-                pytest.skip("root may not become another user here, and nothing is closed to root")
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(user)
 
 
 @pytest.fixture

@@ -105,3 +105,11 @@ def test_sections_cover_every_line_once(lines: list[str], language: str) -> None
     sections = split_sections(lines, language)
     rows = [row for start, end, _ in sections for row in range(start, end)]
     assert rows == list(range(len(lines)))
+
+
+def test_a_substitution_of_restructuredtext_is_no_part_of_a_title() -> None:
+    lines = ["|:rocket:| Launch\n", "=================\n", "\n", "|logo|\n", "======\n"]
+    assert [title for _, _, title in split_sections(lines, "restructuredtext")] == [
+        "Launch",
+        "|logo|",
+    ]

@@ -20,8 +20,8 @@ from tests.git_repositories import (
     run_git,
     write_files,
 )
+from tests.permissions import NOBODY
 
-NOBODY = 65_534
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
 
 
