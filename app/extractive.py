@@ -22,6 +22,7 @@ from retrieval.rank import question_words
 MAX_WORDS = 80  # of the quotation, the name of its place included
 PASSAGES = 5  # of the evidence that snippets are taken from
 PLACES = 3  # listed after the answer
+MIN_SECOND_WORDS = 6  # of prose; fewer are a lead-in or a label
 MIN_SECOND_SCORE = 0.6  # a second quotation must be nearly as good as the first
 DEFINING_QUESTION_WORDS = 2  # "What is ALiBi?": a question of so few words asks what a thing is,
 OPENING_WORDS = 6  # and a snippet that names the thing in its first words says so
@@ -128,7 +129,14 @@ def _choose_second(
     for index in sorted(range(len(snippets)), key=lambda index: -scores[index]):
         other = snippets[index][1]
         overlaps = other.start_line <= chosen.end_line and chosen.start_line <= other.end_line
-        if snippets[index][0] == passage and not overlaps and scores[index] >= MIN_SECOND_SCORE:
+        says_something = other.is_code or len(other.text.split()) >= MIN_SECOND_WORDS
+        if (
+            snippets[index][0] == passage
+            and not overlaps
+            and scores[index] >= MIN_SECOND_SCORE
+            and says_something
+            and not other.text.endswith(":")
+        ):
             return other
     return None
 

@@ -27,9 +27,10 @@ _COMMENT = re.compile(r"^\s*(?:///?!?|#(?!!)|/\*+|\*(?!/)|--|;+)\s?")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s|^={1,6}\s")
 _RULE = re.compile(r"^\s*([=\-~`^\"'#*+_:.])\1{2,}\s*$")  # underlines and horizontal rules
-_MARKUP = re.compile(r"^\s*(?:\.\. |:[\w-]+:\s*(?!`)|<|!\[|\[!\[|\|)")
+_MARKUP = re.compile(r"^\s*(?:\.\. |\[.*\]\(#|:[\w-]+:\s*(?!`)|<|!\[|\[!\[|\|)")
 _RST_CODE = re.compile(r"^\s*\.\. (?:code|code-block|testcode|sourcecode|doctest)::|[^:]::\s*$")
 _ROLE = re.compile(r"(?::(?:py:)?[a-z]+:|\{[a-z:]+\})`[~.]*([^`<]+?)(?:\s*<[^`>]*>)?`")
+_BULLET = re.compile(r"^\s*(?:[*+-]|\d+[.)])\s+")
 _QUOTE_MARK = re.compile(r"^\s*>\s?", re.MULTILINE)
 
 
@@ -80,7 +81,7 @@ def _trim(lines: Sequence[str], start: int, end: int, is_code: bool) -> tuple[st
 
 def _trim_prose(text: str) -> str:
     """Join a paragraph's lines, keep whole sentences up to `MAX_WORDS`, drop markup roles."""
-    text = " ".join(_QUOTE_MARK.sub("", text).split())
+    text = " ".join(_BULLET.sub("", _QUOTE_MARK.sub("", text)).split())
     text = _ROLE.sub(r"`\1`", text).replace("``", "`")
     if len(text.split()) <= MAX_WORDS:
         return text
@@ -104,7 +105,7 @@ def _prose_blocks(lines: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
             yield index + 1, end, True
             end += 1
         elif line.strip(" >") and not _is_furniture(lines, index):
-            while end < len(lines) and lines[end].strip(" >") and not _FENCE.match(lines[end]):
+            while end < len(lines) and not _ends_paragraph(lines[end]):
                 end += 1
             yield index, end, False
         if end <= len(lines) and _RST_CODE.search(lines[end - 1]):
@@ -112,6 +113,10 @@ def _prose_blocks(lines: Sequence[str]) -> Iterator[tuple[int, int, bool]]:
             if start < end:
                 yield start, end, True
         index = end
+
+
+def _ends_paragraph(line: str) -> bool:
+    return bool(not line.strip(" >") or _FENCE.match(line) or _BULLET.match(line))
 
 
 def _is_furniture(lines: Sequence[str], index: int) -> bool:

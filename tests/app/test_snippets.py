@@ -81,3 +81,12 @@ def test_every_snippet_of_code_is_a_run_of_the_chunk_s_lines() -> None:
         assert [line.strip() for line in lines[start - 1 : end]] == [
             line.strip() for line in text.split("\n")
         ]
+
+
+def test_items_of_a_list_are_snippets_of_their_own() -> None:
+    prose = "Options:\n\n* `rate` is how fast\n  it refills\n* `size` is how much it holds\n"
+    assert cut(prose, "markdown") == [
+        (1, 1, "Options:", False),
+        (3, 4, "`rate` is how fast it refills", False),
+        (5, 5, "`size` is how much it holds", False),
+    ]
