@@ -96,8 +96,8 @@ def build_index(
         snapshots = _open_all(specs, known, report)
         if old and _is_up_to_date(old, snapshots, embedder):
             return BuildReport(old, 0, changed=False)
-        draft = generations.start_draft(folder)
         try:
+            draft = generations.start_draft(folder)
             manifest = _write_words(draft, previous, snapshots, embedder, report)
             if old and _same_content(old, manifest):
                 shutil.rmtree(draft)
@@ -110,7 +110,7 @@ def build_index(
             manifest = manifest.model_copy(update={"vectors": manifest.chunks})
             generations.publish_draft(draft, manifest)
         except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
+            generations.remove_drafts(folder)
             raise
         generations.remove_old_generations(folder)
         return BuildReport(manifest, embedded, changed=True)

@@ -202,19 +202,15 @@ def start_draft(folder: Path) -> Path:
 def continue_draft(generation: Path) -> Path:
     """Start a draft with all files of `generation` but its manifest, linked where possible."""
     draft = start_draft(generation.parent)
-    try:
-        for file in sorted(generation.rglob("*")):
-            copy = draft / file.relative_to(generation)
-            if file.is_dir():
-                copy.mkdir()
-            elif file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
-                try:
-                    os.link(file, copy)
-                except OSError:  # a file system without hard links
-                    shutil.copyfile(file, copy)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+    for file in sorted(generation.rglob("*")):
+        copy = draft / file.relative_to(generation)
+        if file.is_dir():
+            copy.mkdir()
+        elif file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
+            try:
+                os.link(file, copy)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(file, copy)
     return draft
 
 
@@ -249,8 +245,7 @@ def remove_old_generations(folder: Path) -> None:
     Call it with the write lock held: a generation newer than the one in force is then one that
     a killed run had no time to put in force.
     """
-    for partial in folder.glob("generation-*.partial"):
-        shutil.rmtree(partial, ignore_errors=True)
+    remove_drafts(folder)
     try:
         current = current_generation(folder)
     except (IndexMissingError, IndexDamagedError):
@@ -259,6 +254,12 @@ def remove_old_generations(folder: Path) -> None:
     old = sorted(path for path in others if path.name < current.name)
     for path in others.difference(old[len(old) - (KEPT_GENERATIONS - 1) :]):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove drafts; call it with the write lock held, so that none of them is in use."""
+    for partial in folder.glob("generation-*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

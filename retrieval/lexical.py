@@ -9,6 +9,8 @@ import errno
 import re
 import shutil
 import tempfile
+import time
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -138,8 +140,29 @@ class LexicalIndex:
         try:
             return cls(_open_index(folder))
         except ValueError as error:
+            if "Failed to acquire Lockfile" in str(error):
+                return cls._open_links(folder)
             reason = str(error).splitlines()[0]
             raise IndexDamagedError(f"{folder} cannot be read ({reason})") from error
+
+    @classmethod
+    def _open_links(cls, folder: Path) -> "LexicalIndex":
+        """Open an index in a folder that may only be read.
+
+        tantivy makes a lock file beside the files it opens. Where it may not, it is shown links
+        to them, in a folder that goes when the index does.
+        """
+        links = Path(tempfile.mkdtemp(prefix="codeqa-"))
+        try:
+            for file in folder.iterdir():
+                if file.suffix != ".lock":
+                    (links / file.name).symlink_to(file.absolute())
+            opened = cls(_open_index(links))
+        except (ValueError, OSError) as error:
+            _remove_links(links)
+            raise IndexDamagedError(f"{folder} cannot be read ({error})") from error
+        weakref.finalize(opened, _remove_links, links)
+        return opened
 
     def search(
         self,
@@ -192,20 +215,14 @@ class LexicalIndex:
 
 
 def _open_index(folder: Path) -> tantivy.Index:
-    """Open a tantivy index, also in a folder that may only be read.
-
-    tantivy makes a lock file beside the files it opens. Where it may not, it is shown links to
-    them; they are not needed once it has them open.
-    """
-    try:
-        index = tantivy.Index.open(str(folder))
-    except ValueError as error:
-        if "Failed to acquire Lockfile" not in str(error):
-            raise
-        with tempfile.TemporaryDirectory(prefix="codeqa-") as links:
-            for file in folder.iterdir():
-                if file.suffix != ".lock":
-                    (Path(links) / file.name).symlink_to(file.absolute())
-            index = tantivy.Index.open(links)
+    index = tantivy.Index.open(str(folder))
     index.register_tokenizer("code", _analyzer())
     return index
+
+
+def _remove_links(links: Path) -> None:
+    for _ in range(10):  # tantivy looks for changes in a thread, and may make its lock meanwhile
+        shutil.rmtree(links, ignore_errors=True)
+        if not links.exists():
+            return
+        time.sleep(0.01)

@@ -10,7 +10,6 @@ import pytest
 from app.workspace import Status, Workspace
 from data_tools.errors import IndexDamagedError
 from retrieval import CodeIndex, Progress
-from retrieval.embed import DEFAULT_EMBEDDER
 from retrieval.generations import CURRENT
 from tests.fakes import FakeEncoder
 from tests.git_repositories import commit_files, head_of
@@ -44,6 +43,10 @@ def held_at(workspace: Workspace, stage: str) -> Iterator[Steps]:
         workspace.wait(60)
 
 
+def open_workspace(folder: Path, *repos: Path) -> Workspace:
+    return Workspace(folder, [str(repo) for repo in repos], FakeEncoder())
+
+
 def close(workspace: Workspace) -> None:
     index = workspace.index()
     assert index is not None
@@ -51,7 +54,7 @@ def close(workspace: Workspace) -> None:
 
 
 def test_a_page_has_nothing_then_words_then_everything(tiny_repo: Path, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "index", [str(tiny_repo)])
+    workspace = open_workspace(tmp_path / "index", tiny_repo)
     assert workspace.status == Status("nothing", building=False)
     assert workspace.index() is None
     with held_at(workspace, "lexical"):
@@ -62,7 +65,7 @@ def test_a_page_has_nothing_then_words_then_everything(tiny_repo: Path, tmp_path
 
 
 def test_words_are_searched_while_the_vectors_are_made(tiny_repo: Path, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "index", [str(tiny_repo)])
+    workspace = open_workspace(tmp_path / "index", tiny_repo)
     with held_at(workspace, "lexical-ready"):
         assert (workspace.status.ready, workspace.status.building) == ("words", True)
         words = workspace.index()
@@ -83,7 +86,7 @@ def test_without_repositories_what_is_there_is_opened_and_nothing_is_built(
     tiny_repo: Path, tmp_path: Path
 ) -> None:
     build([tiny_repo], tmp_path / "index")
-    workspace = Workspace(tmp_path / "index")
+    workspace = open_workspace(tmp_path / "index")
     assert workspace.status == Status("everything", building=False)
     workspace.start()
     workspace.wait()
@@ -94,9 +97,9 @@ def test_without_repositories_what_is_there_is_opened_and_nothing_is_built(
 
 def test_the_old_index_answers_while_a_new_one_is_made(tiny_repo: Path, tmp_path: Path) -> None:
     folder, first = tmp_path / "index", head_of(tiny_repo)
-    CodeIndex.build([str(tiny_repo)], folder).close()
+    build([tiny_repo], folder)
     commit_files(tiny_repo, {"new.py": "quasar = 1\n"})
-    workspace = Workspace(folder, [str(tiny_repo)])
+    workspace = open_workspace(folder, tiny_repo)
     index = workspace.index()
     assert index is not None
     with held_at(workspace, "embed"):
@@ -108,7 +111,7 @@ def test_the_old_index_answers_while_a_new_one_is_made(tiny_repo: Path, tmp_path
 
 def test_a_failed_build_keeps_the_old_index_and_says_why(tiny_repo: Path, tmp_path: Path) -> None:
     build([tiny_repo], tmp_path / "index")
-    workspace = Workspace(tmp_path / "index", [str(tmp_path / "nowhere")], DEFAULT_EMBEDDER)
+    workspace = open_workspace(tmp_path / "index", tmp_path / "nowhere")
     before = workspace.index()
     workspace.start()
     workspace.wait(60)
@@ -123,7 +126,7 @@ def test_a_failed_first_build_says_why_and_may_be_tried_again(
     tiny_repo: Path, tmp_path: Path
 ) -> None:
     late = tmp_path / "late"
-    workspace = Workspace(tmp_path / "index", [str(late)])
+    workspace = open_workspace(tmp_path / "index", late)
     workspace.start()
     workspace.wait(60)
     assert workspace.status.ready == "nothing"
@@ -146,7 +149,7 @@ def test_a_build_that_breaks_off_does_not_leave_the_page_waiting(
         if progress.stage == "lexical-ready":
             raise Panic("at the disco")
 
-    workspace = Workspace(tmp_path / "index", [str(tiny_repo)])
+    workspace = open_workspace(tmp_path / "index", tiny_repo)
     workspace.start(watch)
     workspace.wait(60)
     assert (workspace.status.ready, workspace.status.building) == ("words", False)
@@ -161,7 +164,7 @@ def test_a_damaged_index_is_refused_unless_it_is_to_be_made_anew(
     (tmp_path / "index" / CURRENT).write_text("garbage")
     with pytest.raises(IndexDamagedError):
         Workspace(tmp_path / "index")
-    workspace = Workspace(tmp_path / "index", [str(tiny_repo)])
+    workspace = open_workspace(tmp_path / "index", tiny_repo)
     assert workspace.index() is None
     workspace.start()
     workspace.wait(60)

@@ -1,10 +1,12 @@
 """Killed processes and full disks: what was there before is still there, and still answers."""
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,14 +167,23 @@ def test_an_update_on_a_disk_that_fills_up_leaves_the_old_index_answering(
 
 
 def test_an_index_on_a_disk_that_may_only_be_read_can_be_searched_but_not_written(
-    tiny_repo: Path, small_disk: Path, fake_encoder: FakeEncoder
+    tiny_repo: Path,
+    tmp_path: Path,
+    small_disk: Path,
+    fake_encoder: FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = small_disk / "index"
     with CodeIndex.build([str(tiny_repo)], folder, embedder=fake_encoder) as index:
         before = index.search("token bucket")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with CodeIndex.open(folder, embedder=fake_encoder) as opened:
         assert opened.search("token bucket") == before
+    del opened
+    gc.collect()
+    assert not list((tmp_path / "temporary").iterdir())
     for target in (folder, small_disk / "new" / "index"):
         with pytest.raises(StorageError, match=r"cannot write to .*\(Read-only file system\)"):
             CodeIndex.build([str(tiny_repo)], target, embedder=fake_encoder)
