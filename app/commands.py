@@ -24,12 +24,13 @@ def run_chat(options: argparse.Namespace) -> None:
     from app.cli import DEFAULT_INDEX
     from app.llm import open_chat_model
     from app.progress import ProgressBar
-    from app.web import launch
+    from app.web import check_port, launch
     from app.workspace import Workspace
 
     chat = open_chat_model(options.llm, model=options.model, timeout_s=options.timeout)
     default = os.environ.get("CODEQA_INDEX", DEFAULT_INDEX)
     folder = options.index or (_folder_for(options.repos) if options.repos else default)
+    check_port(options.host, options.port)
     workspace = Workspace(Path(folder), options.repos, options.embedder)
     workspace.start(ProgressBar())
     launch(

@@ -74,9 +74,10 @@ def follow(
     with closing(events):
         try:
             for event in events:
+                more = isinstance(event, Delta) and bool(exchange.text)
                 exchange = take(exchange, event)
                 now_s = time.monotonic()
-                if not isinstance(event, Delta) or now_s - last_s >= step_s:
+                if not more or now_s - last_s >= step_s:
                     last_s = now_s
                     yield exchange
         except CodeQAError as error:

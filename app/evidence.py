@@ -4,7 +4,7 @@ A citation in an answer leads to its line here by a plain anchor. Pure functions
 repository is escaped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlsplit
@@ -82,6 +82,7 @@ def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
     head, passages = "", ""
     if exchange.evidence is not None:
         cited = _find_cited(exchange)
+        unfolded = _choose_unfolded(exchange.evidence, cited)
         head = count_of(len(exchange.evidence), "passage")
         head += f", {len(cited)} cited" if cited else ""
         passages = "".join(
@@ -90,7 +91,7 @@ def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
                 hit,
                 cited.get(passage, ()),
                 look,
-                is_open=passage in cited if cited else passage <= OPEN_PASSAGES,
+                is_open=passage in unfolded,
             )
             for passage, hit in enumerate(exchange.evidence, start=1)
         )
@@ -111,6 +112,22 @@ def _earlier_html(exchange: Exchange, number: int, look: _Look) -> str:
     return f'<details class="earlier">{summary}{passages}</details>' if passages else ""
 
 
+def _choose_unfolded(
+    hits: Sequence[Hit], cited: Mapping[int, Sequence[Citation]]
+) -> Collection[int]:
+    """Choose the passages of which some lines are cited, else those cited whole, else the best."""
+    in_part = [
+        passage
+        for passage, citations in cited.items()
+        if any(not _is_whole(citation, hits[passage - 1].chunk) for citation in citations)
+    ]
+    return in_part or list(cited) or range(1, OPEN_PASSAGES + 1)
+
+
+def _is_whole(citation: Citation, chunk: Chunk) -> bool:
+    return (citation.start_line, citation.end_line) == (chunk.start_line, chunk.end_line)
+
+
 def _find_cited(exchange: Exchange) -> dict[int, list[Citation]]:
     cited: dict[int, list[Citation]] = {}
     for citation in check(exchange).citations:
@@ -125,6 +142,9 @@ def _passage_html(
     folder, slash, name = chunk.path.rpartition("/")
     is_code = chunk.language in BY_NAME and BY_NAME[chunk.language].kind is Kind.CODE
     marked = {line for c in citations for line in range(c.start_line, c.end_line + 1)}
+    kind = "code" if is_code else "prose"
+    if len(marked) == chunk.end_line - chunk.start_line + 1 > 1:
+        kind += " whole"
     lines = "".join(
         f'<span class="line{" cited" if line in marked else ""}" id="{anchor(*place, line)}" '
         f'data-line="{line}">{html}\n</span>'
@@ -139,7 +159,7 @@ def _passage_html(
         f'<span class="lines">{_say_lines(chunk.start_line, chunk.end_line)}</span></summary>'
         f'<div class="about"><span class="symbol" title="{escape(about)}">{escape(about)}</span>'
         f"{_permalinks_html(hit, citations)}</div>"
-        f'<pre class="source {"code" if is_code else "prose"}"><code>{lines}</code></pre></details>'
+        f'<pre class="source {kind}"><code>{lines}</code></pre></details>'
     )
 
 

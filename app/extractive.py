@@ -17,15 +17,14 @@ from data_tools.languages import BY_NAME, Kind
 from retrieval.embed import Vectors
 from retrieval.index import Hit
 from retrieval.lexical import query_tokens
-from retrieval.rank import question_words
+from retrieval.rank import DEFINING_QUESTION_WORDS, question_words
 
 MAX_WORDS = 80  # of the quotation, the name of its place included
 PASSAGES = 5  # of the evidence that snippets are taken from
 PLACES = 3  # listed after the answer
 MIN_SECOND_WORDS = 6  # of prose; fewer are a lead-in or a label
 MIN_SECOND_SCORE = 0.6  # a second quotation must be nearly as good as the first
-DEFINING_QUESTION_WORDS = 2  # "What is ALiBi?": a question of so few words asks what a thing is,
-OPENING_WORDS = 6  # and a snippet that names the thing in its first words says so
+OPENING_WORDS = 6  # a snippet that names a thing in its first words says what it is
 OPENING_BONUS = 0.1
 RANK_WEIGHT = 0.45  # of a snippet's score: how its passage ranked
 WORDS_WEIGHT = 0.3  # how much of the question's words it holds, by their rarity

@@ -6,9 +6,7 @@ Nothing is loaded from another host: the page's own policy forbids it.
 import asyncio
 import socket
 import sys
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -17,7 +15,7 @@ import gradio as gr
 
 from app.page import Page
 from app.workspace import Workspace
-from data_tools.errors import CodeQAError, PortInUseError
+from data_tools.errors import PortInUseError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -29,6 +27,7 @@ POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
+SCRIPT = STYLE.with_name("web.js")
 ICON = STYLE.with_name("icon.svg")
 
 
@@ -53,6 +52,7 @@ def page_options() -> dict[str, Any]:
             font_mono=["ui-monospace", "monospace"],
         ),
         "head": _head(),
+        "js": SCRIPT.read_text("utf-8"),
         "footer_links": [],
         "run_history": False,  # else the browser would keep every question
         "ssr_mode": False,
@@ -100,7 +100,6 @@ def launch(
             **page_options(),
         )
     )
-    threading.Thread(target=_warm_up, args=(workspace,), name="warm-up", daemon=True).start()
     if block:
         print(f"Ask at {page.local_url} (Ctrl-C stops it)", file=sys.stderr)
         page.block_thread()
@@ -135,12 +134,3 @@ def check_port(host: str, port: int) -> None:
             f"cannot serve at {host}:{port} ({error.strerror}): choose another with --port, "
             "or stop what runs there"
         ) from error
-
-
-def _warm_up(workspace: Workspace) -> None:
-    """Load the embedding model, so that the first question does not wait for it."""
-    workspace.wait()
-    index = workspace.index()
-    if index and index.vectors_ready:
-        with suppress(CodeQAError):  # the first question will say it
-            index.embedder.embed(["warm up"])

@@ -20,7 +20,7 @@ import tantivy
 from data_tools.chunk import Chunk
 from data_tools.errors import IndexDamagedError
 
-FIELD_WEIGHTS = {"body": 1.0, "symbol": 1.0, "path": 1.0}
+FIELD_WEIGHTS = {"body": 1.0, "symbol": 0.5, "path": 0.5}  # of BM25 in the sum
 WRITER_HEAP_BYTES = 128_000_000
 MAX_TOKEN_CHARS = 100  # longer runs are data, not words
 MAX_QUERY_TOKENS = 256

@@ -15,7 +15,9 @@ DENSE_WEIGHT = 0.5  # of the fused score; the rest is BM25's
 TEST_PRIOR = 0.8  # tests repeat the words of what they test
 EXAMPLE_PRIOR = 0.9
 CHANGELOG_PRIOR = 0.7  # changelogs name everything and explain nothing
-DEFINITION_BOOST = 1.1  # a chunk that defines a name of the question
+DEFINITION_BOOST = 1.1  # a chunk that defines what a short question names
+DEFINING_QUESTION_WORDS = 2  # "What is ALiBi?" asks for the definition; longer questions name
+# things to say where to look, and there the boost costs 4 points of hits at rank 1
 MIN_NAME_CHARS = 3  # shorter names occur in questions by chance
 
 _TEST = re.compile(
@@ -77,14 +79,15 @@ def question_words(question: str) -> frozenset[str]:
 
 
 def definition_boost(words: frozenset[str], symbol: str) -> float:
-    """Rate a chunk higher that defines a name which stands in the question.
+    """Rate a chunk higher that defines what a short question names.
 
     :param words: as `question_words` gives them.
     :param symbol: `Chunk.symbol`.
     :return: a factor of at least 1.
     """
     names = {re.split(r"[.:›]+", name)[-1].strip().lower() for name in symbol.split(", ")}
-    return DEFINITION_BOOST if names & words else 1.0
+    asks_what = len(words) <= DEFINING_QUESTION_WORDS
+    return DEFINITION_BOOST if asks_what and names & words else 1.0
 
 
 def rarity(chunks_with_token: int, chunks: int) -> float:

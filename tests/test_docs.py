@@ -63,7 +63,7 @@ def test_the_file_tree_of_the_readme_is_the_tree() -> None:
     listed: set[str] = set()
     folder = ""
     for line in tree.splitlines():
-        name = line.split()[0]
+        name = line.split()[0].rstrip(",")
         if line.startswith(" "):
             listed.add(f"{folder}{name}")
         else:

@@ -232,7 +232,9 @@ def test_an_answer_is_quoted_and_its_lines_are_marked(
     marked = page.locator("#evidence .line.cited")
     assert marked.count() > 0
     colours = [
-        page.locator(f"#evidence .line{kind}").first.evaluate("n => getComputedStyle(n).background")
+        page.locator(f"#evidence .source:not(.whole) .line{kind}").first.evaluate(
+            "line => getComputedStyle(line).backgroundColor"
+        )
         for kind in (".cited", ":not(.cited)")
     ]
     assert colours[0] != colours[1]
@@ -247,6 +249,8 @@ def test_an_answer_is_quoted_and_its_lines_are_marked(
 
 def test_a_click_on_a_citation_leads_to_its_lines(visit: Open, quoting: str) -> None:
     page = visit(quoting, NARROW)  # where the evidence is out of sight
+    address = f"{quoting}?__theme=light"
+    page.goto(address)
     ask(page)
     citation = page.locator("#messages .citation").first
     target = page.locator(str(citation.get_attribute("href")))
@@ -257,9 +261,20 @@ def test_a_click_on_a_citation_leads_to_its_lines(visit: Open, quoting: str) -> 
         "return box.top >= 0 && box.bottom <= innerHeight }",
         arg=str(citation.get_attribute("href")),
     )
+    assert page.url == address + str(citation.get_attribute("href"))
     assert "cited" in str(target.get_attribute("class"))
     page.click("#evidence .back")
     page.wait_for_function("document.querySelector('#talk').getBoundingClientRect().top >= 0")
+
+
+def test_a_citation_unfolds_its_passage(visit: Open, quoting: str) -> None:
+    page = visit(quoting)
+    ask(page)
+    folded = page.locator("#evidence .passage.cited:not([open]) .line.cited").first
+    name = folded.get_attribute("id")
+    assert not page.is_visible(f"#{name}")
+    page.click(f'#messages .citation[href="#{name}"]')
+    page.wait_for_selector(f"#{name}")
 
 
 def test_an_answer_streams_and_can_be_stopped(visit: Open, modelled: str, stub: StubOpenAI) -> None:

@@ -86,7 +86,7 @@ def test_fast_pieces_of_text_are_put_together() -> None:
         yield EvidenceFound((), words_only=False)
 
     steps = list(follow(Exchange("How?"), events(), step_s=60))
-    assert [step.text for step in steps] == ["", "abcdef"]
+    assert [step.text for step in steps] == ["", "a", "abcdef"]
 
 
 def test_history_is_what_was_understood_and_answered_without_citations() -> None:

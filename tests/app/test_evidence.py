@@ -64,6 +64,14 @@ def test_passages_that_are_not_cited_are_folded(make_chunk: MakeChunk) -> None:
     ]
 
 
+def test_a_passage_cited_whole_gives_way_to_cited_lines(make_chunk: MakeChunk) -> None:
+    hits = [Hit(1.0, make_chunk("one\ntwo\n"), None) for _ in range(2)]
+    html = show(cited(hits, (1, 1, 2), (2, 1, 1)))
+    assert re.findall(r'id="a1p\d"( open)?>', html) == ["", " open"]
+    assert re.findall(r'<pre class="source ([^"]*)">', html) == ["code whole", "code"]
+    assert 'id="a1p1" open' in show(cited(hits, (1, 1, 2)))
+
+
 def test_the_best_passages_are_open_until_it_is_known_what_is_cited(make_chunk: MakeChunk) -> None:
     hits = tuple(Hit(1.0, make_chunk(), None) for _ in range(3))
     html = show(Exchange("How?", evidence=hits))
