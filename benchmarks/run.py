@@ -123,13 +123,11 @@ def _print_speed(times: IndexTimes, baseline: Baseline | None) -> None:
 def _print_quality(
     index: CodeIndex, baseline: Baseline | None, telling: Sequence[Question]
 ) -> None:
-    """Print hit rates on all questions, on the telling ones, and on each half of those."""
+    """Print hit rates on all questions and on the telling ones."""
     every = read_questions()
     sets = {
         "all": every,
         "answer in at most 5 files": telling,
-        "of these, even (tuned on)": telling[::2],
-        "of these, odd (held out)": telling[1::2],
     }
     seconds: list[float] = []
 
