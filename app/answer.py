@@ -26,8 +26,8 @@ from retrieval.prompt import (
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-# Evidence is too weak to answer from if it is below both. Chosen on questions about one repository
-# asked of another: 45 to 75 % of those abstain, 2 % of the questions about the repository itself.
+# Evidence is too weak to answer from if it is below both. Chosen by asking questions about one
+# repository of another, so that those abstain more often than the repository's own.
 MIN_COSINE = 0.40
 MIN_COVERAGE = 0.55  # share of the question's words, weighed by rarity, that the evidence holds
 MIN_COVERAGE_ALONE = 0.35  # while there are no vectors

@@ -1,4 +1,4 @@
-"""Citations in an answer: find them, check them against the evidence, turn them into links."""
+"""Citations in an answer: find them, and check them against the evidence."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,25 +83,6 @@ def check_citations(
     if dropped:
         checked = re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", checked, flags=re.MULTILINE)
     return Checked(checked.strip(), tuple(good), tuple(dropped))
-
-
-def link_citations(
-    text: str, citations: Sequence[Citation], link: Callable[[Citation], str]
-) -> str:
-    """Replace each good citation in `text` by what `link` makes of it; others stay as they are.
-
-    :param text: whole or still streaming; a citation that is not complete yet is left alone.
-    """
-    known = {(c.passage, c.start_line, c.end_line): c for c in citations}
-
-    def replace(match: re.Match[str]) -> str:
-        if match["start"] is None:
-            return match[0]
-        start = int(match["start"])
-        found = known.get((int(match["passage"]), start, int(match["end"] or start)))
-        return link(found) if found else match[0]
-
-    return _replace_outside_code(text, replace)
 
 
 def _resolve(

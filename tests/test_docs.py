@@ -41,7 +41,8 @@ def test_the_python_section_runs(
     [line for block in blocks("bash") for line in block.splitlines() if line.startswith("codeqa")],
 )
 def test_every_command_of_the_readme_parses(line: str) -> None:
-    make_parser().parse_args(shlex.split(line, comments=True)[1:])
+    words = shlex.split(line, comments=True)
+    assert make_parser().parse_args(words[1:]).command == words[1]
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -1,4 +1,7 @@
-"""The page in a real browser: asked, clicked, narrowed, poisoned."""
+"""The page in a real browser: asked, clicked, narrowed, poisoned.
+
+This file is long because its tests share one browser and one set of steps through the page.
+"""
 
 import re
 import shutil

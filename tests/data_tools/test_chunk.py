@@ -24,7 +24,9 @@ SCRAPS = (
 )
 
 
-def cut(language: str, text: str, max_chars: int = MAX_CHARS, **options: float) -> list[Chunk]:
+def check_cut(
+    language: str, text: str, max_chars: int = MAX_CHARS, **options: float
+) -> list[Chunk]:
     """The chunks of a file, checked for what holds of all chunks."""
     file = SourceFile("limits", "c" * 40, "src/file", language, text, "0" * 64)
     chunks = chunk_file(file, max_chars=max_chars, **options)
@@ -63,7 +65,7 @@ def chunk_of(chunks: Sequence[Chunk], text: str) -> Chunk:
 def test_any_text_in_any_language_is_covered_once(
     language: str, scraps: list[str], max_chars: int
 ) -> None:
-    cut(language, "".join(scraps), max_chars)
+    check_cut(language, "".join(scraps), max_chars)
 
 
 @settings(max_examples=500)
@@ -81,7 +83,7 @@ def test_damaged_source_is_covered_once(
     for place, length, scrap in edits:
         start = int(place * len(text))
         text = text[:start] + scrap + text[start + length :]
-    cut(sample.language, text, max_chars)
+    check_cut(sample.language, text, max_chars)
 
 
 @pytest.mark.parametrize("language", NAMES)
@@ -90,8 +92,8 @@ def test_the_text_of_every_language_is_covered_once_in_another_s_form(language: 
     for sample in SAMPLES:
         lines = split_lines(sample.text)
         generator.shuffle(lines)
-        cut(language, sample.text, 100)
-        cut(language, "".join(lines), 100)
+        check_cut(language, sample.text, 100)
+        check_cut(language, "".join(lines), 100)
 
 
 @pytest.mark.parametrize("language", WITH_GRAMMAR)
@@ -103,7 +105,7 @@ def test_the_grammar_of_each_language_is_installed(language: str) -> None:
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.language)
 def test_names_are_qualified_as_the_language_does(sample: Sample) -> None:
     expected = [name.replace("·", " ") for name in sample.symbols.split()]
-    assert symbols(cut(sample.language, sample.text, max_chars=1)) == expected
+    assert symbols(check_cut(sample.language, sample.text, max_chars=1)) == expected
 
 
 @pytest.mark.parametrize("language", sorted(set(WITH_GRAMMAR)))
@@ -132,7 +134,7 @@ def test_each_language_with_a_grammar_has_a_sample(language: str) -> None:
 def test_a_small_file_is_one_chunk_named_after_what_it_defines(
     language: str, text: str, symbol: str
 ) -> None:
-    (chunk,) = cut(language, text)
+    (chunk,) = check_cut(language, text)
     assert chunk.symbol == symbol
     assert len(chunk.symbol.split(", ")) <= MAX_SYMBOLS
 
@@ -151,7 +153,7 @@ def python_class(methods: int, lines: int) -> str:
 
 def test_a_large_class_is_cut_between_its_methods() -> None:
     text = "import os\n\n\n" + python_class(methods=4, lines=20) + "\ndef after():\n    pass\n"
-    chunks = cut("python", text)
+    chunks = check_cut("python", text)
     for method in range(4):
         chunk = chunk_of(chunks, f"def method_{method}(")
         assert f"# About method {method}." in chunk.text
@@ -168,7 +170,7 @@ def test_a_large_class_is_cut_between_its_methods() -> None:
 def test_a_long_function_keeps_its_signature_with_its_first_lines() -> None:
     steps = "".join(f"    first_step = do_something_long({n})\n" for n in range(100))
     text = f"# Why.\ndef run(\n    a: int,\n    b: int,\n) -> int:\n{steps}    return a\n"
-    chunks = cut("python", text)
+    chunks = check_cut("python", text)
     assert len(chunks) > 2
     assert {chunk.symbol for chunk in chunks} == {"run"}
     assert "# Why.\ndef run(" in chunks[0].text
@@ -177,7 +179,7 @@ def test_a_long_function_keeps_its_signature_with_its_first_lines() -> None:
 
 def test_two_definitions_share_a_chunk_only_if_one_is_small() -> None:
     long = "".join(f"    print('a line of some length', {n})\n" for n in range(25))
-    chunks = cut("python", f"def a():\n{long}\ndef b():\n{long}\ndef c():\n    pass\n")
+    chunks = check_cut("python", f"def a():\n{long}\ndef b():\n{long}\ndef c():\n    pass\n")
     assert [chunk.symbol for chunk in chunks] == ["a", "b, c"]
 
 
@@ -187,7 +189,7 @@ def test_a_doc_comment_stays_with_what_it_is_about() -> None:
         f"// Do{n} does {n}.\n// And more.\nfunc (s *Server) Do{n}() {{\n{body}}}\n\n"
         for n in range(3)
     )
-    chunks = cut("go", text)
+    chunks = check_cut("go", text)
     for number in range(3):
         chunk = chunk_of(chunks, f"// Do{number} does")
         assert f"func (s *Server) Do{number}()" in chunk.text
@@ -196,7 +198,7 @@ def test_a_doc_comment_stays_with_what_it_is_about() -> None:
 
 def test_the_parts_of_a_large_type_are_named_once() -> None:
     fields = "".join(f'\tField{n} string `json:"field_{n},omitempty"`\n' for n in range(80))
-    chunks = cut("go", f"package a\n\ntype Config struct {{\n{fields}}}\n")
+    chunks = check_cut("go", f"package a\n\ntype Config struct {{\n{fields}}}\n")
     assert len(chunks) > 1
     assert symbols(chunks) == ["Config"]
 
@@ -218,7 +220,7 @@ def test_the_parts_of_a_large_type_are_named_once() -> None:
 )
 def test_code_nested_beyond_reason_neither_crashes_nor_takes_long(language: str, text: str) -> None:
     started = time.monotonic()
-    chunks = cut(language, text)
+    chunks = check_cut(language, text)
     assert time.monotonic() - started < 10
     assert max(len(name) for chunk in chunks for name in chunk.symbol.split(", ")) < 400
 
@@ -226,60 +228,62 @@ def test_code_nested_beyond_reason_neither_crashes_nor_takes_long(language: str,
 def test_characters_that_crash_a_scanner_do_not_reach_it() -> None:
     for character in ("\U00031860", "\U0010ffff", "🙂", "é"):
         text = f"{{{character}\nné() {{\n  echo ${{{character}}} {{{character}..9}}\n}}\n"
-        cut("shell", text)
-    assert symbols(cut("shell", "größe() {\n  true\n}\n")) == ["größe"]
+        check_cut("shell", text)
+    assert symbols(check_cut("shell", "größe() {\n  true\n}\n")) == ["größe"]
 
 
 def test_a_character_across_two_blocks_of_the_parser_is_whole() -> None:
     pad = "#" * (syntax.READ_BYTES - 8) + "\n"
     for shift in range(4):
         text = pad[shift:] + "def höhe_日本():\n    return 1\n"
-        assert symbols(cut("python", text))[-1:] == ["höhe_日本"]
+        assert symbols(check_cut("python", text))[-1:] == ["höhe_日本"]
 
 
 def test_a_file_that_takes_too_long_to_parse_is_cut_at_blank_lines() -> None:
     functions = "".join(
         f"def function_{n}():\n" + "    do_something(1)\n" * 30 + "\n" for n in range(1_000)
     )
-    parsed = cut("python", functions)
+    parsed = check_cut("python", functions)
     started = time.monotonic()
-    fallback = cut("python", functions, parse_timeout_s=0.001)
+    fallback = check_cut("python", functions, parse_timeout_s=0.001)
     assert time.monotonic() - started < 5
     assert symbols(parsed)[:2] == ["function_0", "function_1"]
     assert symbols(fallback) == []
     assert len(fallback) > 100
     assert all(chunk.text.startswith("def ") for chunk in fallback)
-    assert symbols(cut("python", "def f(): ...\n", parse_timeout_s=0)) == []
+    assert symbols(check_cut("python", "def f(): ...\n", parse_timeout_s=0)) == []
 
 
 def test_what_no_grammar_can_read_is_cut_at_blank_lines() -> None:
     text = "@#$%^&*( ]]}{\n\n" * 300
-    assert symbols(cut("python", text)) == []
+    assert symbols(check_cut("python", text)) == []
 
 
 def test_lines_are_cut_where_it_hurts_least() -> None:
     paragraph = "word " * 60 + "\n  indented under it\n\n"
-    chunks = cut("yaml", paragraph * 12)
+    chunks = check_cut("yaml", paragraph * 12)
     assert all(chunk.text.endswith("\n\n") for chunk in chunks)
 
 
 def test_a_line_longer_than_a_chunk_is_kept_whole() -> None:
     long = "x" * 5_000
-    chunks = cut("lua", f"a = 1\n{long}\nb = 2\n", max_chars=100)
+    chunks = check_cut("lua", f"a = 1\n{long}\nb = 2\n", max_chars=100)
     assert [chunk.text for chunk in chunks] == ["a = 1\n", f"{long}\n", "b = 2\n"]
 
 
 def test_an_empty_file_has_no_chunks() -> None:
     for language in NAMES:
-        assert cut(language, "") == []
+        assert check_cut(language, "") == []
 
 
 @pytest.mark.parametrize("max_chars", [0, -1])
 def test_a_size_below_one_is_a_wrong_argument(max_chars: int) -> None:
     with pytest.raises(ValueError, match="max_chars must be at least 1"):
-        cut("python", "x = 1\n", max_chars)
+        check_cut("python", "x = 1\n", max_chars)
 
 
 def test_the_same_file_is_always_cut_alike() -> None:
     for sample in SAMPLES:
-        assert cut(sample.language, sample.text, 200) == cut(sample.language, sample.text, 200)
+        assert check_cut(sample.language, sample.text, 200) == check_cut(
+            sample.language, sample.text, 200
+        )

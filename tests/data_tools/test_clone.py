@@ -1,4 +1,7 @@
-"""Cloning from servers: what is fetched, what is kept, who is told a password."""
+"""Cloning from servers: what is fetched, what is kept, who is told a password.
+
+This file is long because every test needs the same servers, and each fault has its own test.
+"""
 
 import os
 import socket

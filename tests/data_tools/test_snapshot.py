@@ -1,4 +1,7 @@
-"""A commit read from git's objects: exactly what it holds, and nothing runs."""
+"""A commit read from git's objects: exactly what it holds, and nothing runs.
+
+This file is long because each way a repository can act when read has a test of its own.
+"""
 
 import os
 import shutil
