@@ -1,10 +1,12 @@
 """`codeqa`: one subcommand a verb. Results go to stdout, progress and errors to stderr.
 
 Exit codes: 0, 1 for a fault the user can mend (one line that names the fix), 2 for wrong usage.
-What the commands do is in `app.commands`, imported when one runs, so that `--help` is instant.
+What the commands do is in the modules that `_add_command` is told, imported when one runs, so that
+`--help` is instant.
 """
 
 import argparse
+import importlib
 import io
 import math
 import os
@@ -31,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
-        from app import commands
-
-        getattr(commands, f"run_{options.command}")(options)
+        options.run(options)
         sys.stdout.flush()
     except CodeQAError as error:
         return _fail(str(error))
@@ -77,11 +77,25 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_command(
-    commands: Commands, name: str, summary: str, example: str
+    commands: Commands,
+    name: str,
+    summary: str,
+    example: str,
+    *,
+    module: str = "app.commands",
+    function: str | None = None,
 ) -> argparse.ArgumentParser:
-    return commands.add_parser(
+    """Add a command that calls `function` of `module`: by default `run_` and its name."""
+
+    def run(options: argparse.Namespace) -> None:
+        called = function or f"run_{name.replace('-', '_')}"
+        getattr(importlib.import_module(module), called)(options)
+
+    parser = commands.add_parser(
         name, help=summary, description=summary, epilog=f"example: {example}"
     )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _add_index_option(parser: argparse.ArgumentParser) -> None:
