@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from app import citations, extractive, followup
 from app.citations import Citation
 from data_tools.errors import LanguageModelError
-from retrieval.index import CodeIndex, Hit, check_question
+from retrieval.index import CodeIndex
 from retrieval.lexical import query_tokens
 from retrieval.prompt import (
     REFUSAL,
@@ -22,6 +22,7 @@ from retrieval.prompt import (
     fit_evidence,
     rewrite_messages,
 )
+from retrieval.search import Hit, check_question
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newli
 
 if TYPE_CHECKING:
     from app.answer import Answer
-    from retrieval.index import Hit
+    from retrieval.search import Hit
 
 
 def run_chat(options: argparse.Namespace) -> None:
@@ -83,7 +83,8 @@ def run_ask(options: argparse.Namespace) -> None:
     """Answer one question; the text streams if someone is watching."""
     from app.answer import Answer, Delta, answer
     from app.llm import open_chat_model
-    from retrieval.index import CodeIndex, check_question
+    from retrieval.index import CodeIndex
+    from retrieval.search import check_question
 
     check_question(options.question)
     with CodeIndex.open(options.index) as index:
@@ -136,7 +137,8 @@ def _answer_record(answer: "Answer") -> dict[str, Any]:
 
 def run_search(options: argparse.Namespace) -> None:
     """Print ranked chunks for one question or for each of a file of them."""
-    from retrieval.index import CodeIndex, check_question
+    from retrieval.index import CodeIndex
+    from retrieval.search import check_question
 
     if options.queries is None:
         queries: list[tuple[object, str]] = [("", check_question(options.question))]
@@ -202,7 +204,7 @@ def _hit_record(rank: int, hit: "Hit") -> dict[str, Any]:
 def _read_queries(file: str) -> Iterator[tuple[object, str]]:
     """Read `{"id": …, "query": …}` lines; a bad one is refused with its number."""
     from data_tools.text import split_lines
-    from retrieval.index import check_question
+    from retrieval.search import check_question
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8-sig")

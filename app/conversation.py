@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
 from app.citations import Checked, check_citations
 from data_tools.errors import CodeQAError
-from retrieval.index import Hit
 from retrieval.prompt import Turn
+from retrieval.search import Hit
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app.citations import Citation
 from app.conversation import Exchange, check
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
-from retrieval.index import Hit
+from retrieval.search import Hit
 
 HOSTS = {
     "github": "GitHub",

@@ -15,9 +15,9 @@ from app.snippets import Snippet, cut_snippets
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
 from retrieval.embed import Vectors
-from retrieval.index import Hit
 from retrieval.lexical import query_tokens
 from retrieval.rank import DEFINING_QUESTION_WORDS, question_words
+from retrieval.search import Hit
 
 MAX_WORDS = 80  # of the quotation, the name of its place included
 PASSAGES = 5  # of the evidence that snippets are taken from

@@ -33,8 +33,9 @@ from data_tools.sources import SourceFile, open_source
 from retrieval import CodeIndex, Progress, build, generations
 from retrieval.dense import DenseIndex
 from retrieval.embed import Embedder, open_embedder, packaged_folder
-from retrieval.index import CANDIDATES, index_repositories
+from retrieval.index import index_repositories
 from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.search import CANDIDATES
 from retrieval.store import ChunkStore
 
 DEFAULT_COMPOSER = "https://github.com/mosaicml/composer"

@@ -11,22 +11,23 @@
 Names are imported when first used, so that `import retrieval` stays quick.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retrieval.build import Progress
-    from retrieval.index import CodeIndex, Hit
+    from retrieval.index import CodeIndex
+    from retrieval.search import Hit
 
+_HOMES = {
+    "CodeIndex": "retrieval.index",
+    "Hit": "retrieval.search",
+    "Progress": "retrieval.build",
+}
 __all__ = ["CodeIndex", "Hit", "Progress"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("CodeIndex", "Hit"):
-        from retrieval import index
-
-        return getattr(index, name)
-    if name == "Progress":
-        from retrieval.build import Progress
-
-        return Progress
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -11,10 +10,7 @@ from data_tools.chunk import Chunk
 from data_tools.errors import (
     EmbedderMismatchError,
     IndexDamagedError,
-    QuestionError,
 )
-from data_tools.languages import BY_NAME
-from data_tools.permalink import line_link
 from data_tools.sources import SkippedFile
 from data_tools.text import split_lines
 from retrieval import build, generations, rank
@@ -22,46 +18,18 @@ from retrieval.build import BuildReport, ReportProgress
 from retrieval.dense import DenseIndex
 from retrieval.embed import Embedder, open_embedder
 from retrieval.generations import Manifest, RepositoryRecord
-from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.lexical import LexicalIndex
+from retrieval.search import Filters, Generation, Hit, SearchMode, link, search
 from retrieval.store import ChunkStore
 
 if TYPE_CHECKING:
     from retrieval.langchain_retriever import CodeIndexRetriever
 
-MAX_QUESTION_CHARS = 20_000  # a pasted traceback fits; a pasted file does not
-CANDIDATES = 100  # taken from each retriever before fusion
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One chunk that a search found.
-
-    :param score: fused score, comparable within one search only; higher is better.
-    :param url: link to the lines at the indexed commit, where the repository is on a git host.
-    :param cosine: similarity of question and chunk, in [-1, 1]; None while vectors are missing.
-    """
-
-    score: float
-    chunk: Chunk
-    url: str | None
-    cosine: float | None = None
-
-
-@dataclass(frozen=True)
-class _Generation:
-    """All that one search needs, of one generation."""
-
-    folder: Path
-    manifest: Manifest
-    store: ChunkStore
-    lexical: LexicalIndex
-    dense: DenseIndex | None
-
 
 class CodeIndex:
     """An index of code repositories on disk. Safe to search from several threads."""
 
-    def __init__(self, folder: Path, generation: _Generation, embedder: Embedder | None) -> None:
+    def __init__(self, folder: Path, generation: Generation, embedder: Embedder | None) -> None:
         """Use `build` or `open` instead."""
         self.folder = folder
         self._generation = generation
@@ -193,74 +161,32 @@ class CodeIndex:
         repos: Sequence[str] | None = None,
         languages: Sequence[str] | None = None,
         path_glob: str | None = None,
+        mode: SearchMode = "hybrid",
     ) -> list[Hit]:
         """Find the chunks that answer a question, best first.
 
         :param k: how many, at most.
         :param repos: names of repositories to search; None is all. Likewise `languages`.
         :param path_glob: a pattern as in `.gitignore`, such as `src/**/*.py`.
+        :param mode: `lexical` ranks by BM25 alone, `dense` by the vectors alone: for comparisons.
         :raises QuestionError: the question is empty, too long, or not valid Unicode; there is no
-            such repository or language; or `path_glob` is no pattern.
+            such repository or language; `path_glob` is no pattern; or `mode` is `dense` while the
+            vectors are still missing.
         :raises ValueError: `k` is below 1.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        question = check_question(question)
         now = self._generation
-        names = [record.name for record in now.manifest.repositories]
-        _check_names(repos, names, "the index holds no repository")
-        _check_names(languages, sorted(BY_NAME), "there is no language")
-        paths = now.store.match_paths(path_glob) if path_glob else None
-        limit = max(CANDIDATES, 2 * k)
-        lexical = dict(
-            now.lexical.search(
-                query_tokens(question), limit, repos=repos, languages=languages, paths=paths
-            )
+        return search(
+            now,
+            question,
+            k,
+            filters=Filters(repos, languages, path_glob),
+            mode=mode,
+            embed=lambda text: self._embedder_of(now.manifest).embed([text])[0],
         )
-        cosine: dict[int, float] = {}
-        if now.dense is not None:
-            allowed = None
-            if repos is not None or languages is not None or paths is not None:
-                allowed = now.store.numbers(repos=repos, languages=languages, paths=paths)
-            query = self._embedder_of(now.manifest).embed([question])[0]
-            cosine = dict(now.dense.search(query, limit, allowed=allowed))
-            others = [number for number in lexical if number not in cosine]
-            cosine.update(zip(others, map(float, now.dense.cosines(query, others)), strict=True))
-        fused = rank.fuse_scores(lexical, cosine, dense_weight=rank.DENSE_WEIGHT if cosine else 0.0)
-        return self._pick(now, question, fused, cosine, k)
-
-    def _pick(
-        self,
-        now: _Generation,
-        question: str,
-        fused: dict[int, float],
-        cosine: dict[int, float],
-        k: int,
-    ) -> list[Hit]:
-        """Weigh in what the candidates are, and keep the best `k`."""
-        words = rank.question_words(question)
-        numbers = sorted(fused)
-        chunks = dict(zip(numbers, now.store.get(numbers), strict=True))
-        scores = {
-            number: fused[number]
-            * rank.path_prior(chunk.path)
-            * rank.definition_boost(words, chunk.symbol)
-            for number, chunk in chunks.items()
-        }
-        best = sorted(numbers, key=lambda number: (-scores[number], number))[:k]
-        return [
-            Hit(
-                scores[number],
-                chunks[number],
-                _link(now.manifest, chunks[number]),
-                cosine.get(number),
-            )
-            for number in best
-        ]
 
     def link(self, chunk: Chunk) -> str | None:
         """Link to a chunk's lines at its commit; None where no link would work."""
-        return _link(self.manifest, chunk)
+        return link(self.manifest, chunk)
 
     def repository(self, name: str) -> RepositoryRecord:
         """Return what is known of a repository.
@@ -340,38 +266,6 @@ def index_repositories(
         return build.build_index(repositories, folder, model, report or (lambda _: None))
 
 
-def _link(manifest: Manifest, chunk: Chunk) -> str | None:
-    web_url = manifest.repository(chunk.repo).web_url
-    if web_url is None:
-        return None
-    return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
-
-
-def check_question(question: str) -> str:
-    """Return the question without surrounding space.
-
-    :raises QuestionError: it is empty, too long, or not valid Unicode.
-    """
-    try:
-        question.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise QuestionError("the question is not valid Unicode; retype it as text") from error
-    question = question.replace("\0", " ").strip()
-    if not question:
-        raise QuestionError("the question is empty; type what you want to know")
-    if len(question) > MAX_QUESTION_CHARS:
-        raise QuestionError(
-            f"the question has {len(question):,} characters; shorten it to {MAX_QUESTION_CHARS:,}"
-        )
-    return question
-
-
-def _check_names(wanted: Sequence[str] | None, known: Sequence[str], problem: str) -> None:
-    for name in wanted or ():
-        if name not in known:
-            raise QuestionError(f"{problem} {name!r}; choose from: {', '.join(known)}")
-
-
 def _check_embedder(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
     if manifest.embedder.fingerprint != embedder.fingerprint:
         raise EmbedderMismatchError(
@@ -382,7 +276,7 @@ def _check_embedder(folder: Path, manifest: Manifest, embedder: Embedder) -> Non
         )
 
 
-def _open_generation(folder: Path) -> _Generation:
+def _open_generation(folder: Path) -> Generation:
     for attempt in (1, 2, 3):
         generation = generations.current_generation(folder)
         try:
@@ -396,5 +290,5 @@ def _open_generation(folder: Path) -> _Generation:
             if attempt == 3 or generations.current_generation(folder) == generation:
                 raise
         else:
-            return _Generation(generation, manifest, store, lexical, dense)
+            return Generation(generation, manifest, store, lexical, dense)
     raise AssertionError("unreachable")

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
 from app.conversation import Exchange, check, follow, list_turns, take
 from data_tools.errors import LanguageModelError
-from retrieval.index import Hit
+from retrieval.search import Hit
 from tests.fakes import MakeChunk
 
 

@@ -10,7 +10,7 @@ from app.conversation import Exchange
 from app.evidence import anchor, evidence_html
 from data_tools.chunk import Chunk
 from data_tools.text import split_lines
-from retrieval.index import Hit
+from retrieval.search import Hit
 from tests.fakes import MakeChunk
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

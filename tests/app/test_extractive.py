@@ -6,7 +6,7 @@ import pytest
 
 from app.extractive import MAX_WORDS, PLACES, answer_extractively
 from data_tools.chunk import Chunk
-from retrieval.index import Hit
+from retrieval.search import Hit
 
 
 def hit(path: str, text: str, symbol: str = "", score: float = 1.0, start: int = 1) -> Hit:

@@ -9,7 +9,7 @@ from app.render import answer_html, banner_html, header_html, question_html, wel
 from app.workspace import Status
 from retrieval.build import Progress
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
-from retrieval.index import Hit
+from retrieval.search import Hit
 from tests.fakes import MakeChunk
 
 CITED = Citation(1, "limits", "src/bucket.py", 1, 2, None)

@@ -13,7 +13,7 @@ from data_tools.errors import (
     SourceError,
 )
 from retrieval import CodeIndex
-from retrieval.index import MAX_QUESTION_CHARS, Hit
+from retrieval.search import MAX_QUESTION_CHARS, Hit
 from tests.conftest import TINY_FILES
 from tests.fakes import FakeEncoder
 from tests.git_repositories import MakeRepo, commit_files, head_of, run_git

@@ -8,7 +8,8 @@ import pytest
 
 import retrieval
 from retrieval.build import Progress
-from retrieval.index import CodeIndex, Hit
+from retrieval.index import CodeIndex
+from retrieval.search import Hit
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "sentence_transformers", "langchain_core", "faiss", "tantivy")

@@ -12,7 +12,8 @@ from data_tools.errors import IndexMissingError, SourceError, StorageError
 from retrieval import CodeIndex, Progress
 from retrieval.build import EMBED_SPAN
 from retrieval.embed import DEFAULT_EMBEDDER, Vectors
-from retrieval.index import Hit, index_repositories
+from retrieval.index import index_repositories
+from retrieval.search import Hit
 from tests.data_tools.git_server import serve_git
 from tests.fakes import FakeEncoder
 from tests.git_repositories import MakeRepo, commit_files, head_of, run_git

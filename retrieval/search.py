@@ -1,0 +1,153 @@
+"""One search: from a question to ranked chunks of one generation of an index.
+
+Candidates come from the words and from the vectors; `retrieval.rank` fuses and weighs them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_tools.chunk import Chunk
+from data_tools.errors import QuestionError
+from data_tools.languages import BY_NAME
+from data_tools.permalink import line_link
+from retrieval import rank
+from retrieval.dense import DenseIndex
+from retrieval.embed import Vectors
+from retrieval.generations import Manifest
+from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.store import ChunkStore
+
+MAX_QUESTION_CHARS = 20_000  # a pasted traceback fits; a pasted file does not
+CANDIDATES = 100  # taken from each retriever before fusion
+SearchMode = Literal["hybrid", "lexical", "dense"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One chunk that a search found.
+
+    :param score: fused score, comparable within one search only; higher is better.
+    :param url: link to the lines at the indexed commit, where the repository is on a git host.
+    :param cosine: similarity of question and chunk, in [-1, 1]; None while vectors are missing.
+    """
+
+    score: float
+    chunk: Chunk
+    url: str | None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """All that one search needs, of one generation of an index."""
+
+    folder: Path
+    manifest: Manifest
+    store: ChunkStore
+    lexical: LexicalIndex
+    dense: DenseIndex | None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which chunks may be found; None keeps all.
+
+    :param path_glob: a pattern as in `.gitignore`, such as `src/**/*.py`.
+    """
+
+    repos: Sequence[str] | None = None
+    languages: Sequence[str] | None = None
+    path_glob: str | None = None
+
+
+def search(
+    now: Generation,
+    question: str,
+    k: int,
+    *,
+    filters: Filters,
+    mode: SearchMode,
+    embed: Callable[[str], Vectors],
+) -> list[Hit]:
+    """Find the chunks that answer a question, best first; see `CodeIndex.search`.
+
+    :param embed: turns the question into a unit vector, shape (dimension,).
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    question = check_question(question)
+    names = [record.name for record in now.manifest.repositories]
+    _check_names(filters.repos, names, "the index holds no repository")
+    _check_names(filters.languages, sorted(BY_NAME), "there is no language")
+    if mode == "dense" and now.dense is None:
+        raise QuestionError("the vectors are still missing; run `codeqa index` again")
+    paths = now.store.match_paths(filters.path_glob) if filters.path_glob else None
+    chosen = {"repos": filters.repos, "languages": filters.languages, "paths": paths}
+    limit = max(CANDIDATES, 2 * k)
+    lexical: dict[int, float] = {}
+    cosine: dict[int, float] = {}
+    if mode != "dense":
+        lexical = dict(now.lexical.search(query_tokens(question), limit, **chosen))
+    if mode != "lexical" and now.dense is not None:
+        filtered = any(values is not None for values in chosen.values())
+        allowed = now.store.numbers(**chosen) if filtered else None
+        query = embed(question)
+        cosine = dict(now.dense.search(query, limit, allowed=allowed))
+        others = [number for number in lexical if number not in cosine]
+        cosine.update(zip(others, map(float, now.dense.cosines(query, others)), strict=True))
+    scores = _weigh(now, question, lexical, cosine) if mode == "hybrid" else lexical or cosine
+    best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+    return [
+        Hit(scores[number], chunk, link(now.manifest, chunk), cosine.get(number))
+        for number, chunk in zip(best, now.store.get(best), strict=True)
+    ]
+
+
+def _weigh(
+    now: Generation, question: str, lexical: Mapping[int, float], cosine: Mapping[int, float]
+) -> dict[int, float]:
+    """Fuse the two retrievers, and weigh in what the candidates are."""
+    fused = rank.fuse_scores(lexical, cosine, dense_weight=rank.DENSE_WEIGHT if cosine else 0.0)
+    words = rank.question_words(question)
+    numbers = sorted(fused)
+    return {
+        number: fused[number]
+        * rank.path_prior(chunk.path)
+        * rank.definition_boost(words, chunk.symbol)
+        for number, chunk in zip(numbers, now.store.get(numbers), strict=True)
+    }
+
+
+def link(manifest: Manifest, chunk: Chunk) -> str | None:
+    """Link to a chunk's lines at its commit; None where no link would work."""
+    web_url = manifest.repository(chunk.repo).web_url
+    if web_url is None:
+        return None
+    return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
+
+
+def check_question(question: str) -> str:
+    """Return the question without surrounding space.
+
+    :raises QuestionError: it is empty, too long, or not valid Unicode.
+    """
+    try:
+        question.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise QuestionError("the question is not valid Unicode; retype it as text") from error
+    question = question.replace("\0", " ").strip()
+    if not question:
+        raise QuestionError("the question is empty; type what you want to know")
+    if len(question) > MAX_QUESTION_CHARS:
+        raise QuestionError(
+            f"the question has {len(question):,} characters; shorten it to {MAX_QUESTION_CHARS:,}"
+        )
+    return question
+
+
+def _check_names(wanted: Sequence[str] | None, known: Sequence[str], problem: str) -> None:
+    for name in wanted or ():
+        if name not in known:
+            raise QuestionError(f"{problem} {name!r}; choose from: {', '.join(known)}")
