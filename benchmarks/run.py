@@ -23,10 +23,9 @@ from benchmarks.baseline import Baseline, build_baseline
 from benchmarks.questions import (
     COMPOSER_COMMIT,
     COMPOSER_SUFFIXES,
-    Question,
+    MAX_FILES,
+    composer_questions,
     hit_rates,
-    read_questions,
-    telling_questions,
 )
 from data_tools.errors import CodeQAError
 from data_tools.sources import SourceFile, open_source
@@ -35,6 +34,7 @@ from retrieval.dense import DenseIndex
 from retrieval.embed import Embedder, open_embedder, packaged_folder
 from retrieval.index import index_repositories
 from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.questions import Question, telling_questions
 from retrieval.search import CANDIDATES
 from retrieval.store import ChunkStore
 
@@ -81,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.no_baseline:
             baseline = build_baseline(files, str(packaged_folder()))
         _print_speed(times, baseline)
-        telling = telling_questions(read_questions(), (file.text for file in files))
+        texts = [file.text for file in files]
+        telling = telling_questions(composer_questions(), texts, max_files=MAX_FILES)
         with CodeIndex.open(folder, embedder=embedder) as index:
             _print_quality(index, baseline, telling)
             _print_fusion(Path(folder), embedder, telling)
@@ -125,22 +126,22 @@ def _print_quality(
     index: CodeIndex, baseline: Baseline | None, telling: Sequence[Question]
 ) -> None:
     """Print hit rates on all questions and on the telling ones."""
-    every = read_questions()
+    every = composer_questions()
     sets = {
         "all": every,
-        "answer in at most 5 files": telling,
+        f"answer in at most {MAX_FILES} files": telling,
     }
     seconds: list[float] = []
 
     def search(question: Question) -> list[str]:
         start = time.perf_counter()
-        hits = index.search(question.text, max(KS))
+        hits = index.search(question.query, max(KS))
         seconds.append(time.perf_counter() - start)
         return [hit.chunk.text for hit in hits]
 
     systems = {"codeqa": dict(zip(every, _progress(every, search), strict=True))}
     if baseline:
-        texts = baseline.search([question.text for question in every], max(KS))
+        texts = baseline.search([question.query for question in every], max(KS))
         systems = {"baseline": dict(zip(every, texts, strict=True)), **systems}
     print("\n| composer docstrings, answer in the top k | n |" + "".join(f" @{k} |" for k in KS))
     print("|---|---|" + "---|" * len(KS))
@@ -161,8 +162,8 @@ def _print_fusion(folder: Path, embedder: Embedder, questions: Sequence[Question
     lexical = LexicalIndex.open(generation / build.LEXICAL)
     dense = DenseIndex.open(generation / build.VECTORS)
     store = ChunkStore.open(generation / build.CHUNKS)
-    vectors = embedder.embed([question.text for question in questions])
-    words = [lexical.search(query_tokens(q.text), CANDIDATES) for q in questions]
+    vectors = embedder.embed([question.query for question in questions])
+    words = [lexical.search(query_tokens(q.query), CANDIDATES) for q in questions]
     meaning = [dense.search(vector, CANDIDATES) for vector in vectors]
     rankings = {
         "words alone (BM25)": [[number for number, _ in found] for found in words],
@@ -194,9 +195,9 @@ def _print_answers(index: CodeIndex, questions: Sequence[Question]) -> None:
     """Print how often the extractive answer itself holds the name."""
 
     def answer(question: Question) -> list[str]:
-        hits = index.search(question.text)
+        hits = index.search(question.query)
         embed = index.embedder.embed
-        return [answer_extractively(question.text, hits, rarity=index.rarity, embed=embed).quoted]
+        return [answer_extractively(question.query, hits, rarity=index.rarity, embed=embed).quoted]
 
     rate = hit_rates(questions, _progress(questions, answer), (1,))[1]
     print(

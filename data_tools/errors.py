@@ -5,6 +5,7 @@
     CodeQAError
     ├── SourceError            a repository or folder cannot be read
     ├── QuestionError          a question that cannot be searched for
+    ├── QuestionSetError       a file of questions that cannot be measured with
     ├── IndexMissingError      no index where one was expected
     ├── IndexDamagedError      an index file is truncated or altered
     ├── IndexVersionError      an index written in another format
@@ -12,6 +13,7 @@
     ├── EmbedderError          an embedding model cannot be loaded or has the wrong weights
     ├── StorageError           the disk is full or not writable
     ├── LanguageModelError     a model server or folder does not answer
+    ├── WorseModelError        a tuned model that finds less than the one it was made from
     └── PortInUseError         the page cannot be served at the address asked for
 
 The command line prints the message on one line and exits with 1. Wrong arguments from
@@ -29,6 +31,10 @@ class SourceError(CodeQAError):
 
 class QuestionError(CodeQAError):
     """A question that cannot be searched for: empty, too long, or not Unicode text."""
+
+
+class QuestionSetError(CodeQAError):
+    """A file of questions cannot be measured with: a bad line, or a path the index lacks."""
 
 
 class IndexMissingError(CodeQAError):
@@ -57,6 +63,10 @@ class StorageError(CodeQAError):
 
 class LanguageModelError(CodeQAError):
     """A language model server or folder does not answer as it should."""
+
+
+class WorseModelError(CodeQAError):
+    """A tuned model is not better than the one it was made from, so it is not written."""
 
 
 class PortInUseError(CodeQAError):

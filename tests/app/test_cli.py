@@ -1,6 +1,7 @@
 """The command line: its help, what it prints for people, and what it prints for programs."""
 
 import argparse
+import importlib
 import io
 import json
 import subprocess
@@ -27,24 +28,29 @@ HEAVY |= {"numpy", "pydantic", "faiss", "tantivy", "git", "tqdm"}
 FIELDS = "rank score repo commit path start_line end_line symbol language url text".split()
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
-    [choices] = [
-        action.choices
-        for action in make_parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    ]
-    return dict(choices)
+def parsers(
+    parser: argparse.ArgumentParser, prefix: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The parser of every command, and of the commands below it, by what is typed."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield f"{prefix}{name}", child
+                yield from parsers(child, f"{prefix}{name} ")
 
 
-COMMANDS = sorted(parsers())
+PARSERS = dict(parsers(make_parser()))
+COMMANDS = sorted(PARSERS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_and_an_example_and_does_something(command: str) -> None:
-    parser = parsers()[command]
+    parser = PARSERS[command]
     assert parser.description
     assert parser.epilog is not None and f"codeqa {command} " in parser.epilog
-    assert callable(getattr(commands, f"run_{command}"))
+    if not dict(parsers(parser)):
+        module, function = parser.get_default("run").args
+        assert callable(getattr(importlib.import_module(module), function))
     for action in parser._actions:
         assert action.help or action.dest == "question", f"{command}: {action.dest} has no help"
 
@@ -69,7 +75,7 @@ import sys
 from app.cli import main
 for command in {COMMANDS}:
     try:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     except SystemExit:
         pass
 print("imported:", *sys.modules)
