@@ -9,6 +9,7 @@ lines instead of bytes, because lines are what is cited.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from data_tools import headings, syntax
 from data_tools.languages import BY_NAME, Kind
@@ -59,9 +60,7 @@ class _Measure:
     """Counts the characters of any span of lines in constant time."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._before = [0]
-        for line in lines:
-            self._before.append(self._before[-1] + len(line))
+        self._before = list(accumulate(map(len, lines), initial=0))
 
     def __call__(self, start: int, end: int) -> int:
         return self._before[end] - self._before[start]
