@@ -16,7 +16,7 @@ from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
 from retrieval.embed import Vectors
 from retrieval.lexical import query_tokens
-from retrieval.rank import DEFINING_QUESTION_WORDS, question_words
+from retrieval.question_kind import MAX_NAME_WORDS, question_words
 from retrieval.search import Hit
 
 MAX_WORDS = 80  # of the quotation, the name of its place included
@@ -94,7 +94,7 @@ def _score(
     tokens = query_tokens(question)
     weights = dict(zip(tokens, rarity(tokens), strict=True))
     total = sum(weights.values()) or 1.0
-    asks_what = len(question_words(question)) <= DEFINING_QUESTION_WORDS
+    asks_what = len(question_words(question)) <= MAX_NAME_WORDS
     topic = max(weights, key=lambda token: weights[token], default="") if asks_what else None
     meaning = np.zeros(len(snippets))
     if embed is not None:

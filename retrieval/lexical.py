@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -20,13 +20,18 @@ import tantivy
 from data_tools.chunk import Chunk
 from data_tools.errors import IndexDamagedError
 
-FIELD_WEIGHTS = {"body": 1.0, "symbol": 0.5, "path": 0.5}  # of BM25 in the sum
+FIELD_WEIGHTS = {"body": 1.0, "symbol": 0.5, "path": 0.25}  # of BM25 in the sum
+# Of words that the question does not hold but means. They count most in names, where words are
+# cut short; `expr` in a body proves little.
+RELATED_WEIGHTS = {"body": 0.25, "symbol": 1.0, "path": 0.25}
 WRITER_HEAP_BYTES = 128_000_000
 MAX_TOKEN_CHARS = 100  # longer runs are data, not words
 MAX_QUERY_TOKENS = 256
 FULL_BYTES = 1_000_000  # a disk with less left is full: tantivy does not always say why it stopped
 
 _WORD = re.compile(r"\w+")
+# What `_WORD` leaves out becomes a space: splitting ASCII so takes half the time of the pattern.
+_ASCII_WORDS = "".join(chr(n) if _WORD.match(chr(n)) else " " for n in range(128))
 # A run of capitals may be a plural (URLs). Every letter but A-Z counts as a small one, so that
 # a word with an accent, or of another script, stays whole.
 _PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
@@ -39,7 +44,6 @@ STOP_WORDS = frozenset(
 )
 
 
-@lru_cache(maxsize=200_000)
 def split_identifier(word: str) -> tuple[str, ...]:
     """Split one word into itself and its parts at camelCase, snake_case and digits.
 
@@ -55,12 +59,18 @@ def split_identifier(word: str) -> tuple[str, ...]:
 
 def tokenize(text: str) -> list[str]:
     """Turn text into index tokens, in order."""
-    return [
-        token
-        for word in _WORD.findall(text)
-        if len(word) <= MAX_TOKEN_CHARS
-        for token in split_identifier(word)
-    ]
+    return _index_text(text).split()
+
+
+def _index_text(text: str) -> str:
+    """Return the tokens of a text between spaces, as tantivy is given them."""
+    words = text.translate(_ASCII_WORDS).split() if text.isascii() else _WORD.findall(text)
+    return " ".join(map(_index_word, words))
+
+
+@lru_cache(maxsize=200_000)
+def _index_word(word: str) -> str:
+    return " ".join(split_identifier(word)) if len(word) <= MAX_TOKEN_CHARS else ""
 
 
 @cache
@@ -68,6 +78,12 @@ def _analyzer() -> tantivy.TextAnalyzer:
     """Build what runs inside tantivy: tokens are split at spaces and stemmed."""
     analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
     return analyzer.filter(tantivy.Filter.stemmer("english")).build()
+
+
+@lru_cache(maxsize=200_000)
+def stem(word: str) -> str:
+    """Cut a lower-case word down to its stem, as the index does; "" for what is no word."""
+    return " ".join(_analyzer().analyze(word))
 
 
 def query_tokens(question: str) -> list[str]:
@@ -82,7 +98,7 @@ def query_tokens(question: str) -> list[str]:
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("id", fast=True)
+    builder.add_unsigned_field("id", indexed=True, fast=True)
     for field in FIELD_WEIGHTS:
         builder.add_text_field(field, tokenizer_name="code", index_option="freq")
     for field in ("repo", "language", "file"):
@@ -119,9 +135,9 @@ class LexicalIndex:
         for number, chunk in enumerate(chunks):
             document = tantivy.Document()
             document.add_unsigned("id", number)
-            document.add_text("body", " ".join(tokenize(chunk.text)))
-            document.add_text("symbol", " ".join(tokenize(chunk.symbol)))
-            document.add_text("path", " ".join(tokenize(chunk.path)))
+            document.add_text("body", _index_text(chunk.text))
+            document.add_text("symbol", _index_text(chunk.symbol))
+            document.add_text("path", _index_text(chunk.path))
             document.add_text("repo", chunk.repo)
             document.add_text("language", chunk.language)
             document.add_text("file", chunk.path)
@@ -169,6 +185,7 @@ class LexicalIndex:
         tokens: Sequence[str],
         limit: int,
         *,
+        related: Sequence[str] = (),
         repos: Sequence[str] | None = None,
         languages: Sequence[str] | None = None,
         paths: Sequence[str] | None = None,
@@ -176,34 +193,53 @@ class LexicalIndex:
         """Rank chunks by BM25 summed over the fields.
 
         :param tokens: as `query_tokens` gives them.
+        :param related: stemmed words that mean the same as some of them; they count less.
         :param repos: names to keep; None keeps all. Likewise `languages` and `paths`.
         :param limit: above 0.
         :return: (chunk number, score), best first, at most `limit`.
         """
-        if not tokens:
+        kept = {"repo": repos, "language": languages, "file": paths}
+        filters = {field: values for field, values in kept.items() if values is not None}
+        return self._rank(tokens, related, limit, filters)
+
+    def scores(
+        self, tokens: Sequence[str], numbers: Sequence[int], *, related: Sequence[str] = ()
+    ) -> dict[int, float]:
+        """Score the given chunks as `search` would; those that hold none of the words are left out.
+
+        :return: chunk number → score.
+        """
+        return dict(self._rank(tokens, related, len(numbers), {"id": numbers}))
+
+    def _rank(
+        self,
+        tokens: Sequence[str],
+        related: Sequence[str],
+        limit: int,
+        filters: Mapping[str, Sequence[str] | Sequence[int]],
+    ) -> list[tuple[int, float]]:
+        """Rank the chunks whose fields hold one of the values, for each field in `filters`."""
+        limit = min(limit, self._searcher.num_docs)  # tantivy allocates for all of them
+        if not tokens or limit == 0:
             return []
         should = [
             (tantivy.Occur.Should, self._term(field, token, weight))
-            for field, weight in FIELD_WEIGHTS.items()
-            for token in tokens
+            for words, weights in ((tokens, FIELD_WEIGHTS), (related, RELATED_WEIGHTS))
+            for field, weight in weights.items()
+            for token in words
         ]
         query = tantivy.Query.boolean_query(should)
-        kept = {"repo": repos, "language": languages, "file": paths}
-        filters = [
+        allowed = [
             tantivy.Query.const_score_query(
                 tantivy.Query.term_set_query(self._schema, field, list(values)), 0.0
             )
-            for field, values in kept.items()
-            if values is not None
+            for field, values in filters.items()
         ]
-        if filters:
-            query = query.and_must_match(*filters)
-        limit = min(limit, self._searcher.num_docs)  # tantivy allocates for all of them
-        if limit == 0:
-            return []
+        if allowed:
+            query = query.and_must_match(*allowed)
         found = self._searcher.search(query, limit, count=False).hits
-        numbers = self._searcher.fast_field_values("id", [address for _, address in found])
-        return [(int(n or 0), float(score)) for n, (score, _) in zip(numbers, found, strict=True)]
+        ids = self._searcher.fast_field_values("id", [address for _, address in found])
+        return [(int(n or 0), float(score)) for n, (score, _) in zip(ids, found, strict=True)]
 
     def document_frequencies(self, tokens: Sequence[str]) -> list[int]:
         """Count the chunks whose body holds each token."""

@@ -9,16 +9,9 @@ import math
 import re
 from collections.abc import Mapping
 
-from retrieval.lexical import STOP_WORDS
-
-DENSE_WEIGHT = 0.5  # of the fused score; the rest is BM25's
 TEST_PRIOR = 0.8  # tests repeat the words of what they test
 EXAMPLE_PRIOR = 0.9
 CHANGELOG_PRIOR = 0.7  # changelogs name everything and explain nothing
-DEFINITION_BOOST = 1.1  # a chunk that defines what a short question names
-DEFINING_QUESTION_WORDS = 2  # "What is ALiBi?" asks for the definition; longer questions name
-# things to say where to look, and there the boost costs 4 points of hits at rank 1
-MIN_NAME_CHARS = 3  # shorter names occur in questions by chance
 
 _TEST = re.compile(
     r"(^|/)(tests?|testing|specs?|__tests__)/|(^|/)test_|_test\.|\.(test|spec)\.", re.I
@@ -32,7 +25,7 @@ _PROSE = re.compile(r"(^|/)[^./]+$|\.(md|markdown|rst|txt|adoc)$", re.I)  # hist
 
 
 def fuse_scores(
-    lexical: Mapping[int, float], cosine: Mapping[int, float], *, dense_weight: float = DENSE_WEIGHT
+    lexical: Mapping[int, float], cosine: Mapping[int, float], *, dense_weight: float
 ) -> dict[int, float]:
     """Fuse two retrievers by a convex combination of their scores.
 
@@ -57,37 +50,29 @@ def fuse_scores(
     }
 
 
-def path_prior(path: str) -> float:
+def path_prior(path: str, *, prose: float = 1.0) -> float:
     """Rate how likely a file answers a question, by what its path says it is.
 
     :param path: POSIX, relative.
-    :return: a factor in (0, 1].
+    :param prose: factor for documentation: it depends on the question.
+    :return: a factor above 0.
     """
     if _TEST.search(path):
         return TEST_PRIOR
-    if _CHANGELOG.search(path) and _PROSE.search(path):
-        return CHANGELOG_PRIOR
+    if _PROSE.search(path):
+        return CHANGELOG_PRIOR if _CHANGELOG.search(path) else prose
     return EXAMPLE_PRIOR if _EXAMPLE.search(path) else 1.0
 
 
-def question_words(question: str) -> frozenset[str]:
-    """Return the words of a question that could be names: lower case, identifiers whole."""
-    words = (word.lower() for word in re.findall(r"\w+", question))
-    return frozenset(
-        word for word in words if len(word) >= MIN_NAME_CHARS and word not in STOP_WORDS
-    )
+def defines(symbol: str, words: frozenset[str]) -> bool:
+    """Tell whether a chunk defines something that a question names.
 
-
-def definition_boost(words: frozenset[str], symbol: str) -> float:
-    """Rate a chunk higher that defines what a short question names.
-
-    :param words: as `question_words` gives them.
     :param symbol: `Chunk.symbol`.
-    :return: a factor of at least 1.
+    :param words: as `retrieval.question_kind.question_words` gives them.
     """
-    names = {re.split(r"[.:›]+", name)[-1].strip().lower() for name in symbol.split(", ")}
-    asks_what = len(words) <= DEFINING_QUESTION_WORDS
-    return DEFINITION_BOOST if asks_what and names & words else 1.0
+    return any(
+        re.split(r"[.:›]+", name)[-1].strip().lower() in words for name in symbol.split(", ")
+    )
 
 
 def rarity(chunks_with_token: int, chunks: int) -> float:

@@ -1,6 +1,7 @@
 """One search: from a question to ranked chunks of one generation of an index.
 
-Candidates come from the words and from the vectors; `retrieval.rank` fuses and weighs them.
+Candidates come from the words and from the vectors; `retrieval.rank` fuses and weighs them,
+`retrieval.passages` makes them what is shown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,10 @@ from retrieval.dense import DenseIndex
 from retrieval.embed import Vectors
 from retrieval.generations import Manifest
 from retrieval.lexical import LexicalIndex, query_tokens
+from retrieval.passages import Passage, join_neighbours, spread_over_files
+from retrieval.question_kind import WEIGHTS, question_kind, question_words
 from retrieval.store import ChunkStore
+from retrieval.synonyms import related_words
 
 MAX_QUESTION_CHARS = 20_000  # a pasted traceback fits; a pasted file does not
 CANDIDATES = 100  # taken from each retriever before fusion
@@ -26,9 +30,10 @@ SearchMode = Literal["hybrid", "lexical", "dense"]
 
 @dataclass(frozen=True)
 class Hit:
-    """One chunk that a search found.
+    """One passage that a search found.
 
     :param score: fused score, comparable within one search only; higher is better.
+    :param chunk: a chunk of the index, or several of one file that follow each other, as one.
     :param url: link to the lines at the indexed commit, where the repository is on a git host.
     :param cosine: similarity of question and chunk, in [-1, 1]; None while vectors are missing.
     """
@@ -86,38 +91,58 @@ def search(
     paths = now.store.match_paths(filters.path_glob) if filters.path_glob else None
     chosen = {"repos": filters.repos, "languages": filters.languages, "paths": paths}
     limit = max(CANDIDATES, 2 * k)
+    tokens, related = query_tokens(question), related_words(question)
     lexical: dict[int, float] = {}
     cosine: dict[int, float] = {}
     if mode != "dense":
-        lexical = dict(now.lexical.search(query_tokens(question), limit, **chosen))
+        lexical = dict(now.lexical.search(tokens, limit, related=related, **chosen))
     if mode != "lexical" and now.dense is not None:
         filtered = any(values is not None for values in chosen.values())
         allowed = now.store.numbers(**chosen) if filtered else None
         query = embed(question)
         cosine = dict(now.dense.search(query, limit, allowed=allowed))
-        others = [number for number in lexical if number not in cosine]
-        cosine.update(zip(others, map(float, now.dense.cosines(query, others)), strict=True))
-    scores = _weigh(now, question, lexical, cosine) if mode == "hybrid" else lexical or cosine
-    best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+        if mode == "hybrid":  # what one retriever found, the other must rate too
+            by_meaning = [number for number in cosine if number not in lexical]
+            by_words = [number for number in lexical if number not in cosine]
+            lexical.update(now.lexical.scores(tokens, by_meaning, related=related))
+            ratings = map(float, now.dense.cosines(query, by_words))
+            cosine.update(zip(by_words, ratings, strict=True))
+    if mode == "hybrid":
+        passages = _weigh(now, question, lexical, cosine, k)
+    else:
+        scores = lexical or cosine
+        best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+        chunks = zip(best, now.store.get(best), strict=True)
+        passages = [Passage(scores[number], chunk, (number,)) for number, chunk in chunks]
     return [
-        Hit(scores[number], chunk, link(now.manifest, chunk), cosine.get(number))
-        for number, chunk in zip(best, now.store.get(best), strict=True)
+        Hit(
+            passage.score,
+            passage.chunk,
+            link(now.manifest, passage.chunk),
+            max((cosine[n] for n in passage.numbers if n in cosine), default=None),
+        )
+        for passage in passages
     ]
 
 
 def _weigh(
-    now: Generation, question: str, lexical: Mapping[int, float], cosine: Mapping[int, float]
-) -> dict[int, float]:
-    """Fuse the two retrievers, and weigh in what the candidates are."""
-    fused = rank.fuse_scores(lexical, cosine, dense_weight=rank.DENSE_WEIGHT if cosine else 0.0)
-    words = rank.question_words(question)
-    numbers = sorted(fused)
-    return {
-        number: fused[number]
-        * rank.path_prior(chunk.path)
-        * rank.definition_boost(words, chunk.symbol)
-        for number, chunk in zip(numbers, now.store.get(numbers), strict=True)
-    }
+    now: Generation,
+    question: str,
+    lexical: Mapping[int, float],
+    cosine: Mapping[int, float],
+    k: int,
+) -> list[Passage]:
+    """Fuse the two retrievers, weigh in what the candidates are, and take the best passages."""
+    weights = WEIGHTS[question_kind(question)]
+    words = question_words(question)
+    scores = rank.fuse_scores(lexical, cosine, dense_weight=weights.dense if cosine else 0.0)
+    chunks = dict(zip(scores, now.store.get(list(scores)), strict=True))
+    for number, chunk in chunks.items():
+        scores[number] *= rank.path_prior(chunk.path, prose=weights.prose)
+        if weights.definition != 1.0 and rank.defines(chunk.symbol, words):
+            scores[number] *= weights.definition
+    files = {number: (chunk.repo, chunk.path) for number, chunk in chunks.items()}
+    return join_neighbours(spread_over_files(scores, files), chunks, k)
 
 
 def link(manifest: Manifest, chunk: Chunk) -> str | None:

@@ -11,9 +11,11 @@ from data_tools.errors import IndexDamagedError
 from retrieval.lexical import (
     MAX_QUERY_TOKENS,
     MAX_TOKEN_CHARS,
+    RELATED_WEIGHTS,
     LexicalIndex,
     query_tokens,
     split_identifier,
+    stem,
     tokenize,
 )
 from tests.fakes import MakeChunk
@@ -199,3 +201,36 @@ def test_an_index_that_cannot_be_written_is_an_os_error(
     with pytest.raises(OSError) as caught:
         LexicalIndex.build(tmp_path / "lexical", [make_chunk()])
     assert caught.value.errno == errno.EIO
+
+
+def test_given_chunks_are_scored_as_a_search_scores_them(
+    tmp_path: Path, make_chunk: MakeChunk
+) -> None:
+    texts = ["tokens refill", "tokens", "bucket", "refill bucket tokens", "nothing"]
+    chunks = [make_chunk(text, path="a.py") for text in texts]
+    index = LexicalIndex.build(tmp_path / "lexical", chunks)
+    found = dict(index.search(["token", "refil"], 10, related=["bucket"]))
+    assert index.scores(["token", "refil"], [3, 1, 4], related=["bucket"]) == pytest.approx(
+        {number: found[number] for number in (1, 3)}
+    )
+    assert index.scores(["token"], []) == {}
+    assert index.scores([], [1, 2]) == {}
+
+
+def test_a_related_word_finds_but_counts_less_in_a_body(
+    tmp_path: Path, make_chunk: MakeChunk
+) -> None:
+    chunks = [make_chunk("expr"), make_chunk("expression"), make_chunk("other")]
+    index = LexicalIndex.build(tmp_path / "lexical", chunks)
+    found = index.search(["express"], 10, related=["expr"])
+    assert [number for number, _ in found] == [1, 0]
+    assert found[1][1] == pytest.approx(found[0][1] * RELATED_WEIGHTS["body"])
+
+
+def test_a_stem_is_what_the_index_holds() -> None:
+    assert [stem(word) for word in ("initialization", "parsers", "cpp", "")] == [
+        "initi",
+        "parser",
+        "cpp",
+        "",
+    ]

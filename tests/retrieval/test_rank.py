@@ -1,4 +1,4 @@
-"""Fusion, priors and boosts, against numbers worked out by hand."""
+"""Fusion and priors, against numbers worked out by hand."""
 
 import math
 
@@ -8,13 +8,11 @@ from hypothesis import strategies as st
 
 from retrieval.rank import (
     CHANGELOG_PRIOR,
-    DEFINITION_BOOST,
     EXAMPLE_PRIOR,
     TEST_PRIOR,
-    definition_boost,
+    defines,
     fuse_scores,
     path_prior,
-    question_words,
     rarity,
 )
 
@@ -25,18 +23,18 @@ def test_scores_are_divided_by_the_best_and_added_by_weight() -> None:
 
 
 def test_one_retriever_alone_decides_where_the_other_found_nothing() -> None:
-    assert fuse_scores({}, {}) == {}
+    assert fuse_scores({}, {}, dense_weight=0.5) == {}
     assert fuse_scores({1: 3.0, 2: 1.5}, {}, dense_weight=0.0) == {1: 1.0, 2: 0.5}
     assert fuse_scores({}, {1: 0.8, 2: 0.2}, dense_weight=1.0) == pytest.approx({1: 1.0, 2: 0.25})
 
 
 def test_a_cosine_below_zero_counts_as_zero() -> None:
     assert fuse_scores({1: 1.0}, {1: -0.5, 2: -0.1}, dense_weight=0.5) == {1: 0.5, 2: 0.0}
-    assert fuse_scores({}, {1: -1.0, 2: 0.5}) == {1: 0.0, 2: 0.5}
+    assert fuse_scores({}, {1: -1.0, 2: 0.5}, dense_weight=0.5) == {1: 0.0, 2: 0.5}
 
 
 def test_a_score_of_zero_divides_nothing() -> None:
-    assert fuse_scores({1: 0.0}, {1: 0.0}) == {1: 0.0}
+    assert fuse_scores({1: 0.0}, {1: 0.0}, dense_weight=0.5) == {1: 0.0}
 
 
 @pytest.mark.parametrize("weight", [-0.01, 1.01, math.inf, math.nan])
@@ -80,7 +78,7 @@ PRIORS = {
     "src/app.test.ts": TEST_PRIOR,
     "src/app.spec.ts": TEST_PRIOR,
     "examples/mnist.py": EXAMPLE_PRIOR,
-    "docs/tutorials/first.md": EXAMPLE_PRIOR,
+    "docs/tutorials/first.py": EXAMPLE_PRIOR,
     "demo/run.sh": EXAMPLE_PRIOR,
     "examples/tests/run.py": TEST_PRIOR,
     "CHANGELOG.md": CHANGELOG_PRIOR,
@@ -99,31 +97,30 @@ def test_a_path_says_how_likely_its_file_answers(path: str, prior: float) -> Non
     assert path_prior(path) == prior
 
 
-def test_the_words_of_a_question_are_names_in_lower_case() -> None:
-    words = question_words("How does Trainer.fit call _run_epoch, and why is it so?")
-    assert words == {"trainer", "fit", "call", "_run_epoch"}
+def test_documentation_counts_as_the_question_wants() -> None:
+    assert path_prior("docs/guide.md", prose=0.7) == path_prior("README", prose=0.7) == 0.7
+    assert path_prior("docs/tutorials/first.md", prose=1.2) == 1.2
+    assert path_prior("CHANGELOG.md", prose=1.2) == CHANGELOG_PRIOR
+    assert path_prior("tests/README.md", prose=1.2) == TEST_PRIOR
+    assert path_prior("app/guide.py", prose=0.7) == 1.0
 
 
 @pytest.mark.parametrize(
-    ("symbol", "boost"),
+    ("symbol", "defined"),
     [
-        ("Trainer", DEFINITION_BOOST),
-        ("TRAINER", DEFINITION_BOOST),
-        ("engine.Trainer", DEFINITION_BOOST),
-        ("ns::Trainer", DEFINITION_BOOST),
-        ("Guide › Trainer", DEFINITION_BOOST),
-        ("Event, Trainer", DEFINITION_BOOST),
-        ("Trainer.close", 1.0),  # a part of it, not its definition
-        ("TrainerState", 1.0),
-        ("", 1.0),
+        ("Trainer", True),
+        ("TRAINER", True),
+        ("engine.Trainer", True),
+        ("ns::Trainer", True),
+        ("Guide › Trainer", True),
+        ("Event, Trainer", True),
+        ("Trainer.close", False),  # a part of it, not its definition
+        ("TrainerState", False),
+        ("", False),
     ],
 )
-def test_a_chunk_that_defines_a_name_of_the_question_is_boosted(symbol: str, boost: float) -> None:
-    assert definition_boost(question_words("what is a trainer?"), symbol) == boost
-
-
-def test_short_and_common_words_boost_nothing() -> None:
-    assert definition_boost(question_words("is it in the ui?"), "ui, it, the, in") == 1.0
+def test_a_chunk_defines_the_last_part_of_its_symbols(symbol: str, defined: bool) -> None:
+    assert defines(symbol, frozenset({"trainer"})) is defined
 
 
 def test_rarity_is_the_inverse_document_frequency_over_its_largest() -> None:
