@@ -38,6 +38,11 @@ class FakeEncoder:
         unit: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
         return unit
 
+    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
+        """Embed a question as any other text; shape (64,), unit length, float32."""
+        vector: npt.NDArray[np.float32] = self.embed([text])[0]
+        return vector
+
 
 class MakeChunk(Protocol):
     """Makes a chunk; type of the fixture `make_chunk`."""

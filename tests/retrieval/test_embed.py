@@ -1,5 +1,6 @@
 """The packaged model, and folders that are refused before any code of theirs could run."""
 
+import json
 import os
 import pickle
 import shutil
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_tools.errors import EmbedderError
 from retrieval.embed import (
@@ -22,6 +27,8 @@ from retrieval.embed import (
     open_embedder,
     packaged_folder,
 )
+from retrieval.embed_local import CHARS_PER_TOKEN, plan_batches
+from retrieval.packed_linear import PackedLinear, pack_linears
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"
@@ -119,12 +126,92 @@ def test_threads_may_embed_at_once(tmp_path: Path) -> None:
         assert embedder.embed([text])[0] @ vector > 0.9999
 
 
+def test_embedding_leaves_other_threads_their_cores(minilm: Embedder) -> None:
+    before = torch.get_num_threads()
+    minilm.embed(["a text"] * 20)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+    assert torch.get_num_threads() == before
+
+
+def test_questions_and_documents_get_the_prompts_of_their_model(
+    tmp_path: Path, minilm: Embedder
+) -> None:
+    folder = link_model(tmp_path / "model")
+    settings = {"prompts": {"query": "find: ", "passage": "code: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    prompted = open_embedder(str(folder), max_tokens=MAX_TOKENS)
+    np.testing.assert_array_equal(prompted.embed_query("a loop"), minilm.embed(["find: a loop"])[0])
+    np.testing.assert_array_equal(prompted.embed(["a loop"]), minilm.embed(["code: a loop"]))
+    assert prompted.fingerprint.startswith(f"{minilm.fingerprint}-")
+    np.testing.assert_array_equal(minilm.embed_query("a loop"), minilm.embed(["a loop"])[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "window"),
+    [
+        ("sentence_bert_config.json", {"max_seq_length": 256}, 256),
+        ("sentence_bert_config.json", {"max_seq_length": 8192}, 512),
+        ("sentence_bert_config.json", {"max_seq_length": None}, 512),
+        ("tokenizer_config.json", {"model_max_length": 64}, 64),
+    ],
+)
+def test_a_model_s_own_window_is_used_up_to_what_a_chunk_needs(
+    tmp_path: Path, file: str, settings: dict[str, object], window: int
+) -> None:
+    folder = link_model(tmp_path / "model")
+    (folder / "sentence_bert_config.json").unlink()
+    (folder / file).write_text(json.dumps(settings))
+    assert open_embedder(str(folder)).fingerprint == f"{DEFAULT_SHA256[:32]}-{window}"
+
+
+def test_a_model_that_ends_in_a_dense_layer_gives_vectors_of_its_size(tmp_path: Path) -> None:
+    folder = link_model(tmp_path / "model")
+    modules = (folder / "modules.json").read_text()
+    modules = modules.replace("2_Normalize", "2_Dense").replace("models.Normalize", "models.Dense")
+    (folder / "modules.json").write_text(modules)
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "config.json").write_text('{"in_features": 384, "out_features": 8}')
+    weights = {"linear.weight": torch.eye(8, 384), "linear.bias": torch.zeros(8)}
+    safetensors.torch.save_file(weights, folder / "2_Dense" / WEIGHTS)
+    vectors = open_embedder(str(folder)).embed(["a loop", "a list"])
+    assert vectors.shape == (2, 8)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 2_000), max_size=60),
+    max_tokens=st.integers(1, 512),
+    batch_tokens=st.integers(1, 2_048),
+)
+def test_batches_hold_every_text_once_and_keep_to_their_budget(
+    lengths: list[int], max_tokens: int, batch_tokens: int
+) -> None:
+    batches = plan_batches(lengths, max_tokens, batch_tokens)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    for rows in batches:
+        tokens = max(min(lengths[row] // CHARS_PER_TOKEN + 1, max_tokens) for row in rows)
+        assert len(rows) == 1 or len(rows) * tokens <= batch_tokens
+
+
+def test_packed_layers_compute_what_linear_layers_do() -> None:
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.Linear(32, 8, bias=False)
+    ).bfloat16()
+    features = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.inference_mode():
+        expected = layers(features)
+        pack_linears(layers)
+        assert [type(layer) for layer in layers] == [PackedLinear, torch.nn.GELU, PackedLinear]
+        torch.testing.assert_close(layers(features), expected, atol=0.02, rtol=0.02)
+
+
 def test_a_folder_is_a_model_by_its_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: Embedder
 ) -> None:
     link_model(tmp_path / "tuned")
     monkeypatch.chdir(tmp_path)
-    embedder = open_embedder("tuned")
+    embedder = open_embedder("tuned", max_tokens=MAX_TOKENS)
     assert embedder.name == str(tmp_path / "tuned")
     assert embedder.fingerprint == minilm.fingerprint
     np.testing.assert_array_equal(embedder.embed(["text"]), minilm.embed(["text"]))
