@@ -57,6 +57,11 @@ def split_identifier(word: str) -> tuple[str, ...]:
     return (whole, *([joined] if joined != whole else []), *parts)
 
 
+def split_words(name: str) -> str:
+    """Write an identifier out in words: `parseHTTPHeader` → "parse http header"."""
+    return " ".join(_PART.findall(name)).lower()
+
+
 def tokenize(text: str) -> list[str]:
     """Turn text into index tokens, in order."""
     return _index_text(text).split()

@@ -4,7 +4,7 @@ Ten pieces of one file say less than the best of several, and two pieces that fo
 read better as one. Pure functions: no files, no models.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from data_tools.chunk import Chunk
@@ -48,38 +48,40 @@ def spread_over_files(
 def join_neighbours(
     scores: Mapping[int, float],
     chunks: Mapping[int, Chunk],
-    k: int,
     *,
     max_chars: int = MAX_PASSAGE_CHARS,
 ) -> list[Passage]:
-    """Take the best `k` passages; a chunk that touches one already taken joins it.
+    """Make passages of chunks: one that touches a better passage joins it.
+
+    How many are shown in the end changes nothing, so the first ten are always the same ten.
 
     :param scores: chunk number → score, best first. The chunks of a file are numbered in order.
     :param max_chars: the longest a passage may become by joining.
+    :return: best first.
     """
     passages: list[Passage] = []
+    touching: dict[int, list[int]] = {}  # chunk number → places of the passages it would extend
     for number, score in scores.items():
         chunk = chunks[number]
-        place = _neighbour(passages, number, chunk, max_chars)
-        if place is not None:
-            passages[place] = _join(passages[place], number, chunk)
-        elif len(passages) < k:
-            passages.append(Passage(score, chunk, (number,)))
+        for place in sorted(touching.get(number, ())):
+            if _fits(passages[place], number, chunk, max_chars):
+                passages[place] = _join(passages[place], number, chunk)
+                break
         else:
-            break
+            place = len(passages)
+            passages.append(Passage(score, chunk, (number,)))
+        for end in (passages[place].numbers[0] - 1, passages[place].numbers[-1] + 1):
+            touching.setdefault(end, []).append(place)
     return passages
 
 
-def _neighbour(
-    passages: Sequence[Passage], number: int, chunk: Chunk, max_chars: int
-) -> int | None:
-    """Find the passage that `chunk` comes right before or after, and fits into."""
-    for place, passage in enumerate(passages):
-        touches = number in (passage.numbers[0] - 1, passage.numbers[-1] + 1)
-        same_file = (passage.chunk.repo, passage.chunk.path) == (chunk.repo, chunk.path)
-        if touches and same_file and len(passage.chunk.text) + len(chunk.text) <= max_chars:
-            return place
-    return None
+def _fits(passage: Passage, number: int, chunk: Chunk, max_chars: int) -> bool:
+    """Tell whether `chunk` comes right before or after a passage, and may join it."""
+    return (
+        number in (passage.numbers[0] - 1, passage.numbers[-1] + 1)
+        and (passage.chunk.repo, passage.chunk.path) == (chunk.repo, chunk.path)
+        and len(passage.chunk.text) + len(chunk.text) <= max_chars
+    )
 
 
 def _join(passage: Passage, number: int, chunk: Chunk) -> Passage:

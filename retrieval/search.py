@@ -108,7 +108,7 @@ def search(
             ratings = map(float, now.dense.cosines(query, by_words))
             cosine.update(zip(by_words, ratings, strict=True))
     if mode == "hybrid":
-        passages = _weigh(now, question, lexical, cosine, k)
+        passages = _weigh(now, question, lexical, cosine)[:k]
     else:
         scores = lexical or cosine
         best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
@@ -130,9 +130,8 @@ def _weigh(
     question: str,
     lexical: Mapping[int, float],
     cosine: Mapping[int, float],
-    k: int,
 ) -> list[Passage]:
-    """Fuse the two retrievers, weigh in what the candidates are, and take the best passages."""
+    """Fuse the two retrievers, weigh in what the candidates are, and make passages of them."""
     weights = WEIGHTS[question_kind(question)]
     words = question_words(question)
     scores = rank.fuse_scores(lexical, cosine, dense_weight=weights.dense if cosine else 0.0)
@@ -142,7 +141,7 @@ def _weigh(
         if weights.definition != 1.0 and rank.defines(chunk.symbol, words):
             scores[number] *= weights.definition
     files = {number: (chunk.repo, chunk.path) for number, chunk in chunks.items()}
-    return join_neighbours(spread_over_files(scores, files), chunks, k)
+    return join_neighbours(spread_over_files(scores, files), chunks)
 
 
 def link(manifest: Manifest, chunk: Chunk) -> str | None:

@@ -29,7 +29,7 @@ class StubEmbeddings:
     :ivar answers_left: requests until every further one is refused with 503; None is no end.
     :ivar context_chars: a longer text is refused as vLLM does; None takes any.
     :ivar sign: -1 turns the vectors around, as another model would.
-    :ivar dimension: vectors are cut to this.
+    :ivar dimension: vectors are folded to this.
     :ivar batches: the texts of each request that was answered with vectors.
     :ivar requests: the number of requests for vectors, whatever became of them.
     """
@@ -128,10 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: dict[str, Any]) -> tuple[int, object]:
         stub = self.server.stub
         stub.batches.append(body["input"])
-        vectors = FakeEncoder().embed(body["input"])[:, : stub.dimension] * LENGTH * stub.sign
+        whole = FakeEncoder().embed(body["input"]) * LENGTH * stub.sign
+        vectors = [whole[:, start :: stub.dimension].sum(axis=1) for start in range(stub.dimension)]
         rows = [
             {"object": "embedding", "index": number, "embedding": vector}
-            for number, vector in enumerate(np.asarray(vectors).tolist())
+            for number, vector in enumerate(np.stack(vectors, axis=1).tolist())
         ]
         return 200, {"object": "list", "model": body["model"], "data": rows[::-1], "usage": {}}
 

@@ -38,7 +38,7 @@ def lines_of(make_chunk: MakeChunk, path: str, pieces: int) -> list[Chunk]:
 
 def test_neighbours_become_one_passage_in_the_order_of_the_file(make_chunk: MakeChunk) -> None:
     chunks = dict(enumerate(lines_of(make_chunk, "a.py", 5)))
-    passages = join_neighbours({2: 0.9, 4: 0.8, 1: 0.7, 3: 0.6}, chunks, 2)
+    passages = join_neighbours({2: 0.9, 4: 0.8, 1: 0.7, 3: 0.6}, chunks)
     assert len(passages) == 2
     first, second = passages
     assert (first.score, first.numbers) == (0.9, (1, 2, 3))
@@ -54,28 +54,27 @@ def test_chunks_of_different_files_are_never_joined(make_chunk: MakeChunk) -> No
         1: make_chunk(path="b.py"),
         2: make_chunk(repo="other", path="b.py"),
     }
-    assert len(join_neighbours({0: 0.9, 1: 0.8, 2: 0.7}, chunks, 3)) == 3
+    assert len(join_neighbours({0: 0.9, 1: 0.8, 2: 0.7}, chunks)) == 3
 
 
 def test_a_passage_grows_no_longer_than_allowed(make_chunk: MakeChunk) -> None:
     chunks = dict(enumerate(lines_of(make_chunk, "a.py", 3)))
-    passages = join_neighbours({0: 0.9, 1: 0.8, 2: 0.7}, chunks, 3, max_chars=12)
+    passages = join_neighbours({0: 0.9, 1: 0.8, 2: 0.7}, chunks, max_chars=12)
     assert [passage.numbers for passage in passages] == [(0, 1), (2,)]
-    assert len(join_neighbours({0: 0.9, 1: 0.8}, chunks, 3, max_chars=0)) == 2
+    assert len(join_neighbours({0: 0.9, 1: 0.8}, chunks, max_chars=0)) == 2
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=50)
-@given(st.lists(st.integers(0, 11), unique=True), st.integers(1, 5))
-def test_passages_hold_whole_runs_of_chunks_and_share_none(order: list[int], k: int) -> None:
+@given(st.lists(st.integers(0, 11), unique=True))
+def test_passages_hold_whole_runs_of_chunks_and_share_none(order: list[int]) -> None:
     pieces = [
         Chunk("r", "c", f"{n // 6}.py", n % 6 + 1, n % 6 + 1, "python", "", f"{n}\n")
         for n in range(12)
     ]
     scores = {number: 1.0 - place / 20 for place, number in enumerate(order)}
-    passages = join_neighbours(scores, dict(enumerate(pieces)), k)
+    passages = join_neighbours(scores, dict(enumerate(pieces)))
     numbers = [number for passage in passages for number in passage.numbers]
-    assert len(passages) <= k
-    assert len(numbers) == len(set(numbers))
+    assert sorted(numbers) == sorted(order)
     for passage in passages:
         first, last = passage.numbers[0], passage.numbers[-1]
         assert passage.numbers == tuple(range(first, last + 1))
