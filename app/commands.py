@@ -54,13 +54,17 @@ def _folder_for(specs: Sequence[str]) -> Path:
 
 
 def run_index(options: argparse.Namespace) -> None:
-    """Index repositories, or update those of the index."""
+    """Index repositories, update those of the index, or take some out."""
     from app.progress import ProgressBar
     from retrieval.index import index_repositories
 
     with ProgressBar() as bar:
         report = index_repositories(
-            options.repos, Path(options.index), embedder=options.embedder, report=bar
+            options.repos,
+            Path(options.index),
+            embedder=options.embedder,
+            report=bar,
+            remove=options.remove or (),
         )
     manifest = report.manifest
     for record in manifest.repositories:
@@ -233,7 +237,11 @@ def run_status(options: argparse.Namespace) -> None:
     from app.status import print_status
 
     print_status(
-        options.index, offline=options.offline, list_skipped=options.skipped, as_json=options.json
+        options.index,
+        offline=options.offline,
+        list_skipped=options.skipped,
+        as_json=options.json,
+        verify=options.verify,
     )
 
 

@@ -8,7 +8,22 @@ from tqdm import tqdm
 
 from retrieval.build import Progress
 
-_LABELS = {"read": "reading files", "lexical": "indexing words", "embed": "embedding chunks"}
+_LABELS = {
+    "read": "reading files",
+    "lexical": "indexing words",
+    "embed": "embedding chunks",
+    "mine": "finding examples",
+    "train": "training",
+    "mix": "mixing with the base",
+    "measure": "measuring",
+}
+_UNITS = {
+    "read": " files",
+    "mine": " questions",
+    "train": " steps",
+    "mix": " mixtures",
+    "measure": " questions",
+}
 
 
 class ProgressBar:
@@ -43,7 +58,7 @@ class ProgressBar:
             self._bar = tqdm(
                 total=progress.total,
                 desc=_LABELS.get(progress.stage, progress.stage),
-                unit=" files" if progress.stage == "read" else " chunks",
+                unit=_UNITS.get(progress.stage, " chunks"),
                 disable=None,  # where stderr is no terminal
                 leave=True,
             )

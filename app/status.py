@@ -14,14 +14,19 @@ from retrieval.index import CodeIndex
 TOP_REASONS = 10
 
 
-def print_status(folder: str, *, offline: bool, list_skipped: bool, as_json: bool) -> None:
+def print_status(
+    folder: str, *, offline: bool, list_skipped: bool, as_json: bool, verify: bool = False
+) -> None:
     """Print repositories, commits, counts, what was skipped and why, and the distance behind.
 
     :param offline: do not ask the remotes.
     :param list_skipped: every skipped file instead of a count by reason.
-    :raises CodeQAError: the index cannot be opened.
+    :param verify: check every file against its hash first, large ones too.
+    :raises CodeQAError: the index cannot be opened, or `verify` finds damage.
     """
     with CodeIndex.open(folder) as index:
+        if verify:
+            index.verify()
         records = [
             _describe(index, record, offline, list_skipped)
             for record in index.manifest.repositories
@@ -35,7 +40,7 @@ def print_status(folder: str, *, offline: bool, list_skipped: bool, as_json: boo
         vectors = "with vectors" if index.vectors_ready else "words alone, vectors are not made yet"
         print(
             f"{folder}: {count(summary['chunks'], 'chunk')}, {vectors}, by {summary['embedder']}, "
-            f"made {summary['created_at']}"
+            f"made {summary['created_at']}{', every file as it was written' if verify else ''}"
         )
 
 

@@ -8,14 +8,12 @@ where it stopped and an unchanged chunk is never embedded twice.
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from data_tools.chunk import chunk_file
+from data_tools.chunk import Chunk, chunk_file
 from data_tools.errors import (
     IndexDamagedError,
     IndexMissingError,
@@ -23,43 +21,27 @@ from data_tools.errors import (
     SourceError,
 )
 from data_tools.sources import (
-    WORKTREE,
     SkippedFile,
     Snapshot,
-    is_remote,
-    open_source,
-    plain_location,
-    split_spec,
-    unique_name,
 )
 from retrieval import generations
-from retrieval.dense import DenseIndex
-from retrieval.embed import DEFAULT_EMBEDDER, Embedder, Vectors, open_embedder
+from retrieval.changes import is_up_to_date, keep_stamps, same_content, stamp_folders
+from retrieval.dense import EXACT_UP_TO, DenseIndex
+from retrieval.embed import DEFAULT_EMBEDDER, Embedder, open_embedder
+from retrieval.embedding_cache import EmbeddingCache
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex
-from retrieval.store import ChunkStore, EmbeddingCache, embedded_text
+from retrieval.progress import Progress as Progress
+from retrieval.progress import ReportProgress as ReportProgress
+from retrieval.repositories import open_all, specs_not_named, without
+from retrieval.store import ChunkStore
+from retrieval.views import embed_chunks
 
 CHUNKS = "chunks.sqlite"
 VECTORS = "vectors.faiss"
 LEXICAL = "lexical"
 EMBEDDINGS = "embeddings.sqlite"
 EMBED_SPAN = 512  # texts between two saves of the cache: what Ctrl-C can lose
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One step of a build.
-
-    :param stage: `clone`, `read`, `lexical`, `lexical-ready`, `embed` or `notice`.
-    :param done: files or chunks so far.
-    :param total: how many there are in all, where it is known.
-    :param message: for `clone` and `notice`, what to tell the user.
-    """
-
-    stage: str
-    done: int = 0
-    total: int | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,44 +57,55 @@ class BuildReport:
     changed: bool
 
 
-ReportProgress = Callable[[Progress], None]
-
-
 def build_index(
-    specs: Sequence[str], folder: Path, embedder: Embedder, report: ReportProgress
+    specs: Sequence[str],
+    folder: Path,
+    embedder: Embedder,
+    report: ReportProgress,
+    *,
+    remove: Sequence[str] = (),
+    exact_up_to: int = EXACT_UP_TO,
 ) -> BuildReport:
     """Index the repositories in `specs`; those in the index already and not named stay.
 
     :param specs: `REPO[@REF]` each; one that is in the index already is brought up to date.
-    :raises SourceError: a repository cannot be read, holds no text, or is named twice.
+    :param remove: names of repositories that the index holds and shall not.
+    :param exact_up_to: above so many chunks, vectors are searched by clusters.
+    :raises SourceError: a repository cannot be read, holds no text, is named twice, or cannot be
+        removed because the index does not hold it or would hold nothing.
     :raises StorageError: the disk is full, or another build is running.
     """
     with generations.write_lock(folder):
         generations.remove_old_generations(folder)
         previous, known = _read_old(folder, report)
         old = previous[1] if previous else None
+        known = without(known, remove, folder, empty=not specs)
         if previous is None:
-            specs = [*specs, *_specs_not_named(specs, known)]
-        snapshots = _open_all(specs, known, report)
-        if old and _is_up_to_date(old, snapshots, embedder):
+            specs = [*specs, *specs_not_named(specs, known)]
+        snapshots = open_all(specs, known, report)
+        stamps = stamp_folders(snapshots, folder)
+        if old and not remove and is_up_to_date(old, snapshots, embedder, folder, stamps):
             return BuildReport(old, 0, changed=False)
         try:
             draft = generations.start_draft(folder)
-            manifest = _write_words(draft, previous, snapshots, embedder, report)
-            if old and _same_content(old, manifest):
+            store = previous[0] / CHUNKS if previous else None
+            manifest = _write_words(draft, store, known, snapshots, embedder, report)
+            if old and same_content(old, manifest):
                 shutil.rmtree(draft)
+                keep_stamps(folder, old, stamps)
                 return BuildReport(old, 0, changed=False)
             if old is None or old.vectors < old.chunks:  # lexical search, as soon as can be
                 words = generations.publish_draft(draft, manifest)
                 report(Progress("lexical-ready", manifest.chunks, manifest.chunks))
                 draft = generations.continue_draft(words)
-            embedded = _write_vectors(draft, embedder, report)
+            embedded = _write_vectors(draft, embedder, report, exact_up_to)
             manifest = manifest.model_copy(update={"vectors": manifest.chunks})
             generations.publish_draft(draft, manifest)
         except BaseException:
             generations.remove_drafts(folder)
             raise
         generations.remove_old_generations(folder)
+        keep_stamps(folder, manifest, stamps)
         return BuildReport(manifest, embedded, changed=True)
 
 
@@ -145,74 +138,10 @@ def _read_old(
     return (generation, manifest), known
 
 
-def _specs_not_named(specs: Sequence[str], known: Sequence[RepositoryRecord]) -> list[str]:
-    """List the repositories of a damaged index that must be read again beside `specs`."""
-    named = {_identity(split_spec(spec)[0]) for spec in specs}
-    return [record.spec for record in known if _identity(record.location) not in named]
-
-
-def _identity(location: str) -> str:
-    """Return what two ways to write one repository have in common."""
-    plain = plain_location(location).rstrip("/")
-    on_disk = not is_remote(location) or plain.startswith("file:")
-    return plain if on_disk else plain.removesuffix(".git")
-
-
-def _open_all(
-    specs: Sequence[str], known: Sequence[RepositoryRecord], report: ReportProgress
-) -> list[Snapshot]:
-    """Open every repository under a name of its own: the one it had before, if any."""
-    names = {_identity(record.location): record.name for record in known}
-    refs: dict[str, str | None] = {}
-    for spec in specs:
-        location, ref = split_spec(spec)
-        identity = _identity(location)
-        if refs.setdefault(identity, ref) != ref:
-            raise SourceError(
-                f"{plain_location(location)} is given twice, at {refs[identity] or 'HEAD'} and "
-                f"{ref or 'HEAD'}; one index holds it once, so make two"
-            )
-        names.setdefault(identity, unique_name(location, set(names.values())))
-    unique = {_identity(split_spec(spec)[0]): spec for spec in specs}
-    return [_open(spec, names[identity], report) for identity, spec in unique.items()]
-
-
-def _open(spec: str, name: str, report: ReportProgress) -> Snapshot:
-    report(Progress("clone", message=f"opening {name}"))
-    snapshot = open_source(
-        spec, name=name, report=lambda line: report(Progress("clone", message=line))
-    )
-    if snapshot.notice:
-        report(Progress("notice", message=snapshot.notice))
-    return snapshot
-
-
-def _is_up_to_date(old: Manifest, snapshots: Sequence[Snapshot], embedder: Embedder) -> bool:
-    """Tell from the commits alone that nothing has changed; a plain folder must be read."""
-    records = {record.name: record for record in old.repositories}
-    return (
-        old.vectors == old.chunks
-        and old.embedder.fingerprint == embedder.fingerprint
-        and all(
-            snapshot.repository.commit != WORKTREE
-            and (record := records.get(snapshot.repository.name)) is not None
-            and record.repository == snapshot.repository
-            for snapshot in snapshots
-        )
-    )
-
-
-def _same_content(old: Manifest, new: Manifest) -> bool:
-    return (
-        old.vectors == old.chunks
-        and old.embedder == new.embedder
-        and old.repositories == new.repositories
-    )
-
-
 def _write_words(
     draft: Path,
-    old: tuple[Path, Manifest] | None,
+    old_store: Path | None,
+    old_records: Sequence[RepositoryRecord],
     snapshots: Sequence[Snapshot],
     embedder: Embedder,
     report: ReportProgress,
@@ -220,17 +149,19 @@ def _write_words(
     """Write the chunk store and the lexical index; return the manifest, without vectors.
 
     Repositories keep their order, so that an update gives what a build from nothing would.
+
+    :param old_store: holds the chunks of `old_records`; None where all are read anew.
     """
     fresh = {snapshot.repository.name: snapshot for snapshot in snapshots}
-    kept = {record.name: record for record in old[1].repositories} if old else {}
+    kept = {record.name: record for record in old_records} if old_store else {}
     records = []
     store = ChunkStore.create(draft / CHUNKS)
     try:
         for name in dict.fromkeys([*kept, *fresh]):
             if name in fresh:
                 records.append(_add_snapshot(store, fresh[name], report))
-            elif old:
-                with closing(ChunkStore.open(old[0] / CHUNKS)) as previous:
+            elif old_store:
+                with closing(ChunkStore.open(old_store)) as previous:
                     store.add(previous.chunks(name), previous.skipped(name))
                 records.append(kept[name])
         store.finish()
@@ -280,40 +211,40 @@ def _add_snapshot(
     )
 
 
-def _write_vectors(draft: Path, embedder: Embedder, report: ReportProgress) -> int:
+def _write_vectors(
+    draft: Path, embedder: Embedder, report: ReportProgress, exact_up_to: int
+) -> int:
     """Embed what is not cached, write all vectors, and return how many were embedded."""
     with (
         closing(ChunkStore.open(draft / CHUNKS)) as store,
         closing(EmbeddingCache(draft.parent / EMBEDDINGS, embedder.fingerprint)) as cache,
     ):
         hashes = store.text_hashes()
-        vectors = cache.get(hashes)
-        missing = len(set(hashes) - vectors.keys())
+        known = cache.known(hashes)
+        missing = len(set(hashes) - known)
         report(Progress("embed", 0, missing))
         done = 0
-        for span in _spans_to_embed(store, hashes, vectors.keys()):
-            fresh = embedder.embed([text for _, text in span])
+        for span in _spans_to_embed(store, hashes, known):
+            fresh = embed_chunks([chunk for _, chunk in span], embedder.embed)
             keys = [key for key, _ in span]
             cache.put(keys, fresh)
-            vectors.update(cache.get(keys))
             done += len(span)
             report(Progress("embed", done, missing))
-        matrix: Vectors = np.stack([vectors[key] for key in hashes])
-        DenseIndex.build(matrix).write(draft / VECTORS)
+        DenseIndex.create(draft / VECTORS, cache.spans(hashes), exact_up_to=exact_up_to)
         cache.prune(hashes)
     return missing
 
 
 def _spans_to_embed(
     store: ChunkStore, hashes: Sequence[bytes], cached: Iterable[bytes]
-) -> Iterator[list[tuple[bytes, str]]]:
-    """Yield (hash, text) of what is not cached, each text once, some hundreds at a time."""
+) -> Iterator[list[tuple[bytes, Chunk]]]:
+    """Yield (hash, chunk) of what is not cached, each hash once, some hundreds at a time."""
     seen = set(cached)
-    span: list[tuple[bytes, str]] = []
+    span: list[tuple[bytes, Chunk]] = []
     for key, chunk in zip(hashes, store.chunks(), strict=True):
         if key not in seen:
             seen.add(key)
-            span.append((key, embedded_text(chunk)))
+            span.append((key, chunk))
             if len(span) == EMBED_SPAN:
                 yield span
                 span = []

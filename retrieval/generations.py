@@ -3,7 +3,8 @@
 A generation is written into a folder of its own, hashed, synced to disk and renamed; then
 `CURRENT` is replaced. Whoever is killed at any point leaves the old or the new index, never a
 mix. Files are checked against the manifest's sizes and hashes before anything parses them, and
-the manifest against a checksum of its own.
+the manifest against a checksum of its own. A large file is hashed again only when something has
+touched it since it was last hashed (`retrieval.stamps`).
 """
 
 import contextlib
@@ -27,12 +28,12 @@ from data_tools.errors import (
 )
 from data_tools.sources import Repository
 from data_tools.storage import disk_full
+from retrieval.stamps import CHECKED, file_stamp, read_stamps, write_stamps
 
-FORMAT = (
-    1  # of the folder; raised whenever older code could misread newer files, or cut differently
-)
+FORMAT = 2  # of the folder; raised whenever older code could misread newer files, or the reverse
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
+ALWAYS_HASHED_BYTES = 16_000_000  # files up to this size are hashed at each opening: 10 ms
 LOCK_SUFFIX = ".lock"  # of files that tantivy makes when it opens an index, and needs no longer
 KEPT_GENERATIONS = 2  # the one in force, and the one before for readers that still have it open
 _NAME = re.compile(r"^generation-(\d{6,})$")
@@ -174,20 +175,29 @@ class _Version(BaseModel):
     format: int
 
 
-def verify_files(generation: Path, manifest: Manifest) -> None:
+def verify_files(generation: Path, manifest: Manifest, *, thorough: bool = False) -> None:
     """Check every file's size and hash against the manifest.
 
+    :param thorough: hash the large files too that nothing has touched since they were hashed.
     :raises IndexDamagedError: a file is missing, truncated or altered.
     """
+    checked = {} if thorough else read_stamps(generation / CHECKED)
+    stamps: dict[str, object] = {}
     for name, record in manifest.files.items():
         file = generation / name
         try:
+            stamp = file_stamp(file)
             if file.stat().st_size != record.size:
                 raise damaged(generation.parent, f"{name} is not {record.size:,} bytes long")
-            if _hash_file(file) != record.sha256:
+            large = record.size > ALWAYS_HASHED_BYTES
+            if large:
+                stamps[name] = stamp
+            if not (large and checked.get(name) == stamp) and _hash_file(file) != record.sha256:
                 raise damaged(generation.parent, f"{name} was altered")
         except OSError as error:
             raise damaged(generation.parent, f"{name} cannot be read") from error
+    if stamps != checked:
+        write_stamps(generation / CHECKED, stamps)
 
 
 def start_draft(folder: Path) -> Path:
@@ -206,7 +216,7 @@ def continue_draft(generation: Path) -> Path:
         copy = draft / file.relative_to(generation)
         if file.is_dir():
             copy.mkdir()
-        elif file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
+        elif _is_content(file):
             try:
                 os.link(file, copy)
             except OSError:  # a file system without hard links
@@ -223,6 +233,9 @@ def publish_draft(draft: Path, manifest: Manifest) -> Path:
     folder, generation = draft.parent, draft.with_suffix("")
     manifest = manifest.model_copy(update={"files": _measure_files(draft)})
     manifest = manifest.model_copy(update={"checksum": manifest.measure()})
+    large = [name for name, file in manifest.files.items() if file.size > ALWAYS_HASHED_BYTES]
+    if large:
+        write_stamps(draft / CHECKED, {name: file_stamp(draft / name) for name in large})
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
     for path in (draft / MANIFEST, *(path for path in draft.rglob("*") if path.is_dir()), draft):
         _sync(path)
@@ -312,11 +325,16 @@ def _measure_files(generation: Path) -> dict[str, FileRecord]:
     """Sync every file of a generation to disk and record its size and hash."""
     records = {}
     for file in sorted(generation.rglob("*")):
-        if file.is_file() and file.name != MANIFEST and file.suffix != LOCK_SUFFIX:
+        if file.is_file() and _is_content(file):
             _sync(file)
             record = FileRecord(size=file.stat().st_size, sha256=_hash_file(file))
             records[file.relative_to(generation).as_posix()] = record
     return records
+
+
+def _is_content(file: Path) -> bool:
+    """Tell whether a file of a generation is listed in its manifest."""
+    return file.name not in (MANIFEST, CHECKED) and file.suffix != LOCK_SUFFIX
 
 
 def _hash_file(path: Path) -> str:

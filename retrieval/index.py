@@ -15,7 +15,7 @@ from data_tools.sources import SkippedFile
 from data_tools.text import split_lines
 from retrieval import build, generations, rank
 from retrieval.build import BuildReport, ReportProgress
-from retrieval.dense import DenseIndex
+from retrieval.dense import EXACT_UP_TO, DenseIndex
 from retrieval.embed import Embedder, open_embedder
 from retrieval.generations import Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex
@@ -92,6 +92,26 @@ class CodeIndex:
         result = index_repositories((), self.folder, embedder=self.embedder, report=report)
         self.refresh()
         return result
+
+    def remove(self, name: str, *, report: ReportProgress | None = None) -> BuildReport:
+        """Take a repository out of the index; the others stay as they are and are not read again.
+
+        :raises SourceError: the index holds none of that name, or nothing else.
+        :raises StorageError: as `build` does; the index is then as it was.
+        """
+        result = index_repositories(
+            (), self.folder, embedder=self.embedder, report=report, remove=[name]
+        )
+        self.refresh()
+        return result
+
+    def verify(self) -> None:
+        """Check every file against the hash it was written with: seconds for a large index.
+
+        :raises IndexDamagedError: one was altered; opening looks for that only in small files,
+            and in large ones that were touched since they were last checked.
+        """
+        generations.verify_files(self._generation.folder, self.manifest, thorough=True)
 
     def refresh(self) -> bool:
         """Switch to the newest generation, if another process or thread has written one.
@@ -181,7 +201,7 @@ class CodeIndex:
             k,
             filters=Filters(repos, languages, path_glob),
             mode=mode,
-            embed=lambda text: self._embedder_of(now.manifest).embed([text])[0],
+            embed=lambda text: self._embedder_of(now.manifest).embed_query(text),
         )
 
     def link(self, chunk: Chunk) -> str | None:
@@ -250,10 +270,14 @@ def index_repositories(
     *,
     embedder: Embedder | str | None = None,
     report: ReportProgress | None = None,
+    remove: Sequence[str] = (),
+    exact_up_to: int = EXACT_UP_TO,
 ) -> BuildReport:
     """Write an index as `CodeIndex.build` does, and say what was done.
 
-    :param repositories: if empty, those that the index holds already.
+    :param repositories: if empty, those that the index holds already, or none if some are removed.
+    :param remove: names of repositories to take out of the index.
+    :param exact_up_to: above so many chunks, vectors are searched by clusters.
     :raises IndexMissingError: `repositories` is empty and there is no index.
     :raises CodeQAError: as `CodeIndex.build` does.
     """
@@ -261,9 +285,16 @@ def index_repositories(
     model = build.choose_embedder(folder, embedder)
     if not repositories:
         manifest = generations.read_manifest(generations.current_generation(folder))
-        repositories = [record.spec for record in manifest.repositories]
+        repositories = () if remove else [record.spec for record in manifest.repositories]
     with generations.storage_errors(folder):
-        return build.build_index(repositories, folder, model, report or (lambda _: None))
+        return build.build_index(
+            repositories,
+            folder,
+            model,
+            report or (lambda _: None),
+            remove=remove,
+            exact_up_to=exact_up_to,
+        )
 
 
 def _check_embedder(folder: Path, manifest: Manifest, embedder: Embedder) -> None:

@@ -1,27 +1,25 @@
-"""Chunks, files and what was skipped, in one SQLite file; the cache of embeddings in another.
+"""Chunks, files and what was skipped, in one SQLite file.
 
 The text of chunks stays on disk. Chunks are numbered from 0 in the order they were added,
 and tantivy and FAISS use the same numbers.
 """
 
-import hashlib
 import json
 import sqlite3
 import threading
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pathspec
 
 from data_tools.chunk import Chunk
 from data_tools.errors import IndexDamagedError, QuestionError
 from data_tools.sources import SkippedFile
-from retrieval.embed import Vectors
+from retrieval.views import hash_views
 
-HASH_BYTES = 16  # of a text's SHA-256: collisions are out of reach at any size that fits a disk
-CHECKSUM_BYTES = 4  # CRC-32
+FILTERS_KEPT = 8  # results of filters in memory: 8 MB each at 1,000,000 chunks
 
 _TABLES = """
 CREATE TABLE chunks (
@@ -38,19 +36,15 @@ CREATE TABLE chunks (
 );
 CREATE TABLE skipped (repo TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL);
 """
-_INDEXES = "CREATE INDEX chunks_by_file ON chunks (repo, path, start_line);"
+# All filters are about files: at 1,000,000 chunks they are read from a tenth of the rows, and
+# texts are not touched. A file's chunks are numbered one after another.
+_FINISH = """
+CREATE TABLE files AS
+    SELECT repo, path, language, min(number) AS first, count(*) AS chunks
+    FROM chunks GROUP BY repo, path, language ORDER BY first;
+CREATE INDEX files_by_path ON files (path, repo);
+"""
 _COLUMNS = 'repo, "commit", path, start_line, end_line, language, symbol, text'
-
-
-def embedded_text(chunk: Chunk) -> str:
-    """Return what is embedded for a chunk: a header that says where it stands, and its text."""
-    header = f"{chunk.path} › {chunk.symbol}" if chunk.symbol else chunk.path
-    return f"{header}\n{chunk.text}"
-
-
-def hash_text(text: str) -> bytes:
-    """Hash a text to the key under which its vector is cached."""
-    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).digest()[:HASH_BYTES]
 
 
 class ChunkStore:
@@ -59,6 +53,8 @@ class ChunkStore:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._numbers: dict[object, npt.NDArray[np.int64]] = {}
+        self._matched: dict[str, list[str]] = {}
 
     @classmethod
     def create(cls, file: Path) -> "ChunkStore":
@@ -107,7 +103,7 @@ class ChunkStore:
                         chunk.language,
                         chunk.symbol,
                         chunk.text,
-                        hash_text(embedded_text(chunk)),
+                        hash_views(chunk),
                     )
                     for chunk in chunks
                 ),
@@ -120,19 +116,21 @@ class ChunkStore:
     def finish(self) -> None:
         """Build what makes reading fast; nothing is added afterwards."""
         with self._lock:
-            self._connection.executescript(_INDEXES)
+            self._connection.executescript(_FINISH)
 
     def __len__(self) -> int:
-        return int(self._rows("SELECT count(*) FROM chunks")[0][0])
+        return int(self._rows("SELECT coalesce(max(number) + 1, 0) FROM chunks")[0][0])
 
     def chunks(self, repo: str | None = None) -> Iterator[Chunk]:
         """Read all chunks (of one repository) in the order of their numbers."""
-        where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
-        last = -1
+        last, end = -1, len(self)
+        if repo is not None:  # a repository's chunks, too, are numbered one after another
+            span = "SELECT min(first) - 1, max(first + chunks) FROM files WHERE repo = ?"
+            last, end = self._rows(span, (repo,))[0]
         while rows := self._rows(
-            f"SELECT number, {_COLUMNS} FROM chunks {where or 'WHERE 1'} AND number > ? "
+            f"SELECT number, {_COLUMNS} FROM chunks WHERE number > ? AND number < ? "
             "ORDER BY number LIMIT 1000",
-            (*values, last),
+            (last, end),
         ):
             yield from (Chunk(*row[1:]) for row in rows)
             last = rows[-1][0]
@@ -160,18 +158,18 @@ class ChunkStore:
         """Count files by language, most first."""
         where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
         return self._rows(
-            f"SELECT language, count(DISTINCT repo || '/' || path) AS files FROM chunks {where} "
+            f"SELECT language, count(*) AS files FROM files {where} "
             "GROUP BY language ORDER BY files DESC, language",
             values,
         )
 
     def file_chunks(self, repo: str, path: str) -> list[Chunk]:
         """Read a file's chunks in order; together they are the whole file."""
-        rows = self._rows(
-            f"SELECT {_COLUMNS} FROM chunks WHERE repo = ? AND path = ? ORDER BY start_line",
-            (repo, path),
+        spans = self._rows(
+            "SELECT first, chunks FROM files WHERE path = ? AND repo = ? ORDER BY first",
+            (path, repo),
         )
-        return [Chunk(*row) for row in rows]
+        return self.get([first + n for first, count in spans for n in range(count)])
 
     def match_paths(self, path_glob: str) -> list[str]:
         """List the paths that match a pattern of `.gitignore` form, in any repository.
@@ -184,8 +182,12 @@ class ChunkStore:
             raise QuestionError(
                 f"{path_glob!r} is not a pattern for paths; write it as in .gitignore: src/**/*.py"
             ) from error
-        paths = [row[0] for row in self._rows("SELECT DISTINCT path FROM chunks ORDER BY path")]
-        return [path for path in paths if pattern.match_file(path)]
+        if path_glob not in self._matched:
+            if len(self._matched) >= FILTERS_KEPT:
+                self._matched.clear()
+            rows = self._rows("SELECT DISTINCT path FROM files ORDER BY path")
+            self._matched[path_glob] = [path for (path,) in rows if pattern.match_file(path)]
+        return self._matched[path_glob]
 
     def numbers(
         self,
@@ -193,16 +195,33 @@ class ChunkStore:
         repos: Sequence[str] | None = None,
         languages: Sequence[str] | None = None,
         paths: Sequence[str] | None = None,
-    ) -> list[int]:
-        """List the numbers of the chunks that pass all filters; None lets everything pass."""
+    ) -> npt.NDArray[np.int64]:
+        """List the numbers of the chunks that pass all filters; None lets everything pass.
+
+        :return: shape (n_chunks,), ascending.
+        """
+        wanted = {"repo": repos, "language": languages, "path": paths}
+        key = tuple(None if kept is None else tuple(kept) for kept in wanted.values())
+        numbers = self._numbers.get(key)
+        if numbers is None:
+            if len(self._numbers) >= FILTERS_KEPT:
+                self._numbers.clear()
+            numbers = self._numbers[key] = self._read_numbers(wanted)
+        return numbers
+
+    def _read_numbers(self, wanted: Mapping[str, Sequence[str] | None]) -> npt.NDArray[np.int64]:
         clauses, values = ["1"], []
-        for column, kept in (("repo", repos), ("language", languages), ("path", paths)):
+        for column, kept in wanted.items():
             if kept is not None:
                 clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
                 values.append(json.dumps(list(kept)))
-        where = " AND ".join(clauses)
-        query = f"SELECT number FROM chunks WHERE {where} ORDER BY number"
-        return [row[0] for row in self._rows(query, values)]
+        rows = self._rows(f"SELECT first, chunks FROM files WHERE {' AND '.join(clauses)}", values)
+        first, counts = np.asarray(rows, dtype=np.int64).reshape(-1, 2).T
+        starts = np.cumsum(counts) - counts  # of each file's numbers in the result
+        numbers = np.repeat(first - starts, counts) + np.arange(counts.sum())
+        numbers.sort()
+        numbers.flags.writeable = False  # it is kept, and given to the next who asks
+        return numbers
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         try:
@@ -210,92 +229,3 @@ class ChunkStore:
                 return self._connection.execute(query, tuple(values)).fetchall()
         except sqlite3.DatabaseError as error:
             raise IndexDamagedError(f"the chunk store cannot be read ({error})") from error
-
-
-class EmbeddingCache:
-    """Vectors by (model fingerprint, text hash), kept beside the generations of an index.
-
-    Vectors are stored in half precision; they are used in that precision everywhere, so a
-    cached vector and a fresh one are the same. Each carries a checksum: what was altered is not
-    found, and computed again.
-    """
-
-    def __init__(self, file: Path, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
-        try:
-            self._connection = _open_cache(file)
-        except sqlite3.OperationalError:  # the disk is full, or the file may not be read
-            raise
-        except sqlite3.DatabaseError:  # damaged: it holds nothing that cannot be computed again
-            file.unlink()
-            file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
-            self._connection = _open_cache(file)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def get(self, text_hashes: Iterable[bytes]) -> dict[bytes, Vectors]:
-        """Look up vectors, each of shape (dimension,); those not cached are left out."""
-        found = {}
-        for text_hash in text_hashes:
-            row = self._connection.execute(
-                "SELECT vector FROM vectors WHERE fingerprint = ? AND text_hash = ?",
-                (self._fingerprint, text_hash),
-            ).fetchone()
-            vector = _unpack(row[0]) if row else None
-            if vector is not None:
-                found[text_hash] = vector
-        return found
-
-    def put(self, text_hashes: Sequence[bytes], vectors: Vectors) -> None:
-        """Store vectors, shape (n, dimension), and make them durable."""
-        with self._connection:
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
-                (
-                    (self._fingerprint, text_hash, _pack(vector))
-                    for text_hash, vector in zip(text_hashes, vectors, strict=True)
-                ),
-            )
-
-    def prune(self, text_hashes: Iterable[bytes]) -> None:
-        """Forget every vector but the given ones."""
-        with self._connection:
-            self._connection.execute("CREATE TEMP TABLE kept (text_hash BLOB PRIMARY KEY)")
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO kept VALUES (?)", ((h,) for h in text_hashes)
-            )
-            self._connection.execute(
-                "DELETE FROM vectors WHERE fingerprint != ? "
-                "OR text_hash NOT IN (SELECT text_hash FROM kept)",
-                (self._fingerprint,),
-            )
-            self._connection.execute("DROP TABLE kept")
-
-
-def _open_cache(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file)
-    try:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (fingerprint TEXT, text_hash BLOB, vector BLOB, "
-            "PRIMARY KEY (fingerprint, text_hash)) WITHOUT ROWID"
-        )
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError(f"{file} is damaged")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _pack(vector: Vectors) -> bytes:
-    data = vector.astype(np.float16).tobytes()
-    return data + zlib.crc32(data).to_bytes(CHECKSUM_BYTES)
-
-
-def _unpack(blob: bytes) -> Vectors | None:
-    data, checksum = blob[:-CHECKSUM_BYTES], blob[-CHECKSUM_BYTES:]
-    if zlib.crc32(data).to_bytes(CHECKSUM_BYTES) != checksum:
-        return None
-    return np.frombuffer(data, np.float16).astype(np.float32)

@@ -78,6 +78,21 @@ def test_damage_to_any_file_is_found_before_it_is_read(
     CodeIndex.open(folder).close()
 
 
+@pytest.mark.parametrize("damage", [remove, truncate, empty, lengthen, flip_a_bit])
+@pytest.mark.parametrize("name", ["vectors.faiss", "vectors.f16"])
+def test_damage_to_the_vectors_of_a_large_index_is_found_and_heals(
+    tiny_repo: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    folder, encoder = tmp_path / "large", FakeEncoder()
+    index_repositories([str(tiny_repo)], folder, embedder=encoder, exact_up_to=0)
+    damage(current_generation(folder) / name)
+    assert f"is damaged ({name} " in error_of(folder)
+    encoder.embedded = 0
+    index_repositories([str(tiny_repo)], folder, embedder=encoder, exact_up_to=0)
+    assert encoder.embedded == 0
+    CodeIndex.open(folder).close()
+
+
 @pytest.mark.parametrize("damage", [remove, truncate, empty])
 def test_a_damaged_manifest_is_refused(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(current_generation(folder) / MANIFEST)

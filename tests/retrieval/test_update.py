@@ -110,6 +110,43 @@ def test_an_update_ranks_as_a_build_from_nothing_would(
     fresh.close()
 
 
+def test_in_a_large_index_too_an_update_embeds_just_the_changed_chunks_and_ranks_as_if_new(
+    make_repo: MakeRepo, tmp_path: Path, fake_encoder: FakeEncoder
+) -> None:
+    words = ("token", "bucket", "wait", "retry", "rate", "seconds", "changes", "refill")
+    files = {
+        f"m{n}.py": "".join(
+            f"def {words[(n + k) % 8]}_{words[n % 7]}_{n}_{k}():\n"
+            + f"    x = {n * k}\n" * 60
+            + "\n"
+            for k in range(3)
+        )
+        for n in range(100)
+    }
+    repo = make_repo(files)
+    folder = tmp_path / "index"
+
+    def embed(folder: Path, encoder: FakeEncoder) -> tuple[int, int]:
+        report = index_repositories([str(repo)], folder, embedder=encoder, exact_up_to=50)
+        return report.embedded, report.manifest.chunks
+
+    assert embed(folder, fake_encoder) == (300, 300)
+    changed = [f"m{n}.py" for n in range(0, 100, 9)]
+    commit_files(repo, {name: files[name].replace("x =", "bucket =") for name in changed})
+    assert embed(folder, fake_encoder) == (3 * len(changed), 300)
+    embed(tmp_path / "fresh", FakeEncoder())
+    with (
+        CodeIndex.open(folder, embedder=fake_encoder) as updated,
+        CodeIndex.open(tmp_path / "fresh", embedder=fake_encoder) as fresh,
+        CodeIndex.build([str(repo)], tmp_path / "exact", embedder=fake_encoder) as exact,
+    ):
+        assert answers(updated) == answers(fresh)
+        found = [[hit[:3] for hit in hits[:10]] for hits in answers(updated)]
+        assert found == [[hit[:3] for hit in hits[:10]] for hits in answers(exact)]
+    assert not (tmp_path / "exact" / "generation-000002" / "vectors.f16").exists()
+    assert (folder / "generation-000003" / "vectors.f16").exists()
+
+
 def test_a_repository_added_later_keeps_the_first(
     tiny_repo: Path, make_repo: MakeRepo, tmp_path: Path, fake_encoder: FakeEncoder
 ) -> None:
