@@ -13,7 +13,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -156,17 +156,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _measure(chosen, clones, Path(folder))
+            print_table(chosen, SETS, clones, Path(folder))
     except CodeQAError as error:
         print(f"nothing is measured: {error}; see --clone", file=sys.stderr)
         return 1
     return 0
 
 
-def _measure(chosen: Sequence[Variant], clones: dict[str, str], folder: Path) -> None:
-    where = {each: clones.get(each.repository.split("/")[1], each.url) for each in SETS}
-    questions = {each: each.questions(where[each]) for each in SETS}
-    specs = {each: f"{where[each]}@{each.commit}" for each in SETS}
+def print_table(
+    chosen: Sequence[Variant],
+    sets: Sequence[DevelopmentSet],
+    clones: Mapping[str, str],
+    folder: Path,
+) -> None:
+    """Print one row for each variant, the shipped product first.
+
+    :param clones: name of a repository, without its owner → a clone of it.
+    :param folder: where indexes are made.
+    :raises CodeQAError: a repository cannot be had.
+    """
+    where = {each: clones.get(each.repository.split("/")[-1], each.url) for each in sets}
+    questions = {each: each.questions(where[each]) for each in sets}
+    specs = {each: f"{where[each]}@{each.commit}" for each in sets}
     embedder = open_embedder()
     shipped: dict[DevelopmentSet, Evaluation] = {}
     _print_head(questions)
@@ -180,7 +191,7 @@ def _measure(chosen: Sequence[Variant], clones: dict[str, str], folder: Path) ->
                 index_repositories([spec], place / _name(spec), embedder=model)
             found = {
                 each: _ask(place / _name(specs[each]), questions[each], model, variant)
-                for each in SETS
+                for each in sets
             }
         if variant.label == SHIPPED:
             shipped = found
