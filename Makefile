@@ -8,7 +8,8 @@ LLM =# an OpenAI-compatible URL, or a Hugging Face folder; default none
 MODEL =# name of the model behind LLM
 HOST =# address the chat listens on; default 127.0.0.1
 PORT =# port the chat listens on; default 7860
-COMPOSER =# `make bench`: git URL or folder of the repository the questions are about
+CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
+PARTS =# `make bench`: some of speed, quality, tuning, scale, ablation; default all but the last
 ARGS =# `make test`: more for pytest, as in ARGS="-k clone -x"
 PYTHON =# Python 3.11 or newer for .venv; default the first one found
 
@@ -43,8 +44,8 @@ lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(INSTALLED) ## measure speed and answer quality
-	$(VENV)/bin/python -m benchmarks.run $(call option,composer,$(COMPOSER))
+bench: $(INSTALLED) ## measure speed, quality, tuning and scale
+	$(VENV)/bin/python -m benchmarks $(PARTS) $(call option,clones,$(CLONES))
 
 # The environment is made anew, never mended: a half-finished install cannot linger in it.
 $(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt

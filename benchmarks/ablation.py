@@ -111,6 +111,12 @@ VARIANTS = (
     Variant("+ sentences re-scored", variants.score_sentences),
     Variant("+ pseudo-relevance feedback", _unchanged, feedback=True),
     Variant("no names in the vectors", variants.leave_out_names, rebuild=True),
+    Variant(
+        "no names in the vectors, vectors alone",
+        variants.leave_out_names,
+        mode="dense",
+        rebuild=True,
+    ),
     Variant("no header", _replaced(views, "text_view", lambda chunk: chunk.text), rebuild=True),
     Variant("64 tokens embedded", _unchanged, rebuild=True, max_tokens=64),
     Variant("256 tokens embedded", _unchanged, rebuild=True, max_tokens=256),

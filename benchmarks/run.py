@@ -1,7 +1,6 @@
 """Speed and quality on mosaicml/composer beside the baseline, in one process.
 
-    make bench                       # clones composer
-    make bench COMPOSER=~/composer   # a clone that is there already
+    make bench PARTS=speed
 
 Prints Markdown tables; `benchmarks/RESULTS.md` keeps those of the last release.
 """
@@ -29,18 +28,13 @@ from benchmarks.questions import (
 )
 from data_tools.errors import CodeQAError
 from data_tools.sources import SourceFile, open_source
-from retrieval import CodeIndex, Progress, build, generations
-from retrieval.dense import DenseIndex
+from retrieval import CodeIndex, Progress
 from retrieval.embed import Embedder, open_embedder, packaged_folder
 from retrieval.index import index_repositories
-from retrieval.lexical import LexicalIndex, query_tokens
 from retrieval.questions import Question, telling_questions
-from retrieval.search import CANDIDATES
-from retrieval.store import ChunkStore
 
 DEFAULT_COMPOSER = "https://github.com/mosaicml/composer"
 KS = (1, 3, 5, 10)
-RRF_K = 60  # as in the paper
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         snapshot = open_source(spec)
     except CodeQAError as error:
-        print(f"composer is not measured: {error}; see COMPOSER in `make help`", file=sys.stderr)
+        print(f"composer is not measured: {error}; see CLONES in `make help`", file=sys.stderr)
         return 1
     files = [
         file
@@ -85,7 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         telling = telling_questions(composer_questions(), texts, max_files=MAX_FILES)
         with CodeIndex.open(folder, embedder=embedder) as index:
             _print_quality(index, baseline, telling)
-            _print_fusion(Path(folder), embedder, telling)
             _print_answers(index, telling)
     return 0
 
@@ -154,41 +147,6 @@ def _print_quality(
     print(
         f"\nA query takes {centiles[49] * 1e3:.0f} ms (median), {centiles[98] * 1e3:.0f} ms (p99)."
     )
-
-
-def _print_fusion(folder: Path, embedder: Embedder, questions: Sequence[Question]) -> None:
-    """Print what each retriever finds alone, and fused by ranks instead of scores."""
-    generation = generations.current_generation(folder)
-    lexical = LexicalIndex.open(generation / build.LEXICAL)
-    dense = DenseIndex.open(generation / build.VECTORS)
-    store = ChunkStore.open(generation / build.CHUNKS)
-    vectors = embedder.embed([question.query for question in questions])
-    words = [lexical.search(query_tokens(q.query), CANDIDATES) for q in questions]
-    meaning = [dense.search(vector, CANDIDATES) for vector in vectors]
-    rankings = {
-        "words alone (BM25)": [[number for number, _ in found] for found in words],
-        "meaning alone (MiniLM)": [[number for number, _ in found] for found in meaning],
-        "fused by rank": [fuse_ranks(pair) for pair in zip(words, meaning, strict=True)],
-    }
-    print("\n| answer in the top k, before priors |" + "".join(f" @{k} |" for k in KS))
-    print("|---|" + "---|" * len(KS))
-    for name, ranking in rankings.items():
-        texts = [[chunk.text for chunk in store.get(numbers[: max(KS)])] for numbers in ranking]
-        rates = hit_rates(questions, texts, KS)
-        print(f"| {name} |" + "".join(f" {rates[k]:.3f} |" for k in KS))
-    store.close()
-
-
-def fuse_ranks(rankings: Sequence[Sequence[tuple[int, float]]]) -> list[int]:
-    """Fuse by reciprocal rank: what `retrieval.rank` is measured against.
-
-    Source: Cormack, Clarke & Büttcher, SIGIR 2009, doi:10.1145/1571941.1572114.
-    """
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, (number, _) in enumerate(ranking, start=1):
-            scores[number] = scores.get(number, 0.0) + 1 / (RRF_K + rank)
-    return sorted(scores, key=lambda number: -scores[number])
 
 
 def _print_answers(index: CodeIndex, questions: Sequence[Question]) -> None:

@@ -9,7 +9,7 @@ from app.cli import main
 from data_tools.errors import EmbedderError, EmbedderMismatchError
 from retrieval import CodeIndex
 from retrieval.embed import Embedder, open_embedder
-from retrieval.embed_server import BATCH_TEXTS, PROBE, ServerEmbedder
+from retrieval.embed_server import BATCH_TEXTS, ServerEmbedder
 from retrieval.views import text_view
 from tests.fakes import FakeEncoder
 from tests.git_repositories import MakeRepo
