@@ -121,8 +121,10 @@ def answer(
         text, abstained = _say_what_is_missing(index, missing, hits, repos), True
         yield Delta(text)
     elif chat is None:
-        embed = None if words_only else index.embedder.embed
-        extract = extractive.answer_extractively(question, hits, rarity=index.rarity, embed=embed)
+        embedder = None if words_only else index.embedder
+        extract = extractive.answer_extractively(
+            question, hits, rarity=index.rarity, embedder=embedder
+        )
         text = extract.text
         abstained = False
         yield Delta(text)

@@ -5,6 +5,7 @@ is quoted, and the next best places to look are listed. Nothing is written that 
 code.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from app.citations import format_citation
 from app.snippets import Snippet, cut_snippets
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
-from retrieval.embed import Vectors
+from retrieval.embedder import Embedder
 from retrieval.lexical import query_tokens
 from retrieval.question_kind import MAX_NAME_WORDS, question_words
 from retrieval.search import Hit
@@ -53,13 +54,13 @@ def answer_extractively(
     hits: Sequence[Hit],
     *,
     rarity: Callable[[Sequence[str]], list[float]],
-    embed: Callable[[Sequence[str]], Vectors] | None,
+    embedder: Embedder | None,
 ) -> Extract:
     """Answer with cited quotations from the evidence.
 
     :param hits: the evidence, best first, at least one.
     :param rarity: rates search tokens from 0 (everywhere) to 1, as `CodeIndex.rarity` does.
-    :param embed: the index's embedding model; None while it is not ready.
+    :param embedder: the index's embedding model; None while it is not ready.
     :raises ValueError: `hits` is empty.
     """
     if not hits:
@@ -71,11 +72,11 @@ def answer_extractively(
     ]
     if not snippets:
         return Extract("", _list_places(hits, besides=0))
-    scores = _score(question, snippets, hits, rarity, embed)
+    scores = _score(question, snippets, hits, rarity, embedder)
     best = int(np.argmax(scores))
     passage, snippet = snippets[best]
     chunk = hits[passage - 1].chunk
-    parts = [f"{_name_place(chunk)}:", _quote(passage, snippet, chunk)]
+    parts = [f"{_name_place(chunk, snippet.text)}:", _quote(passage, snippet, chunk)]
     second = _choose_second(snippets, scores, best)
     if second is not None:
         parts.append(_quote(passage, second, chunk))
@@ -89,17 +90,17 @@ def _score(
     snippets: Sequence[tuple[int, Snippet]],
     hits: Sequence[Hit],
     rarity: Callable[[Sequence[str]], list[float]],
-    embed: Callable[[Sequence[str]], Vectors] | None,
+    embedder: Embedder | None,
 ) -> list[float]:
     tokens = query_tokens(question)
     weights = dict(zip(tokens, rarity(tokens), strict=True))
     total = sum(weights.values()) or 1.0
     asks_what = len(question_words(question)) <= MAX_NAME_WORDS
     topic = max(weights, key=lambda token: weights[token], default="") if asks_what else None
-    meaning = np.zeros(len(snippets))
-    if embed is not None:
-        vectors = embed([question, *(snippet.text for _, snippet in snippets)])
-        meaning = vectors[1:] @ vectors[0]
+    meaning = np.zeros(len(snippets), np.float32)
+    if embedder is not None:
+        vectors = embedder.embed([snippet.text for _, snippet in snippets])
+        meaning = vectors @ embedder.embed_query(question)
     best_score = hits[0].score or 1.0
     scores = []
     for (passage, snippet), cosine in zip(snippets, meaning, strict=True):
@@ -149,9 +150,17 @@ def _quote(passage: int, snippet: Snippet, chunk: Chunk) -> str:
     return f"{fence}{'' if is_prose else chunk.language}\n{snippet.text}\n{fence}\n{citation}"
 
 
-def _name_place(chunk: Chunk) -> str:
-    name = f"`{chunk.symbol.split(', ')[0]}` in " if chunk.symbol else ""
-    return f"{name}`{chunk.path}`"
+def _name_place(chunk: Chunk, quoted: str = "") -> str:
+    """Say where a passage stands; of its symbols, name the one that the quotation begins with."""
+    if not chunk.symbol:
+        return f"`{chunk.path}`"
+    words = re.findall(r"\w+", quoted)
+    places = {}
+    for symbol in chunk.symbol.split(", "):
+        last = re.split(r"[.:›]+", symbol)[-1].strip()
+        places[symbol] = words.index(last) if last in words else len(words)
+    name = min(places, key=lambda symbol: places[symbol])
+    return f"`{name}` in `{chunk.path}`"
 
 
 def _list_places(hits: Sequence[Hit], *, besides: int) -> str:

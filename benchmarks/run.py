@@ -154,8 +154,10 @@ def _print_answers(index: CodeIndex, questions: Sequence[Question]) -> None:
 
     def answer(question: Question) -> list[str]:
         hits = index.search(question.query)
-        embed = index.embedder.embed
-        return [answer_extractively(question.query, hits, rarity=index.rarity, embed=embed).quoted]
+        extract = answer_extractively(
+            question.query, hits, rarity=index.rarity, embedder=index.embedder
+        )
+        return [extract.quoted]
 
     rate = hit_rates(questions, _progress(questions, answer), (1,))[1]
     print(
