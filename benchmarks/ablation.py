@@ -104,7 +104,6 @@ VARIANTS = (
         "neighbours joined up to 4,800 characters",
         _replaced(search, "join_neighbours", partial(passages.join_neighbours, max_chars=4_800)),
     ),
-    Variant("50 candidates of each", _replaced(search, "CANDIDATES", 50)),
     Variant("200 candidates of each", _replaced(search, "CANDIDATES", 200)),
     Variant("+ evidence summed over files", variants.sum_files),
     Variant("+ callers and callees", variants.follow_symbols),

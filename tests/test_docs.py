@@ -10,7 +10,7 @@ from app.cli import make_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-PACKAGES = ("app", "retrieval", "data_tools")
+PACKAGES = ("app", "training", "retrieval", "data_tools")
 
 
 def blocks(language: str) -> list[str]:
