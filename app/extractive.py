@@ -15,6 +15,7 @@ from app.citations import format_citation
 from app.snippets import Snippet, cut_snippets
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
+from data_tools.text import split_lines
 from retrieval.embedder import Embedder
 from retrieval.lexical import query_tokens
 from retrieval.question_kind import MAX_NAME_WORDS, question_words
@@ -76,7 +77,7 @@ def answer_extractively(
     best = int(np.argmax(scores))
     passage, snippet = snippets[best]
     chunk = hits[passage - 1].chunk
-    parts = [f"{_name_place(chunk, snippet.text)}:", _quote(passage, snippet, chunk)]
+    parts = [f"{_name_place(chunk, snippet)}:", _quote(passage, snippet, chunk)]
     second = _choose_second(snippets, scores, best)
     if second is not None:
         parts.append(_quote(passage, second, chunk))
@@ -146,21 +147,33 @@ def _quote(passage: int, snippet: Snippet, chunk: Chunk) -> str:
     if not snippet.is_code:
         return f"> {snippet.text} {citation}"
     fence = "````" if "```" in snippet.text else "```"
-    is_prose = BY_NAME[chunk.language].kind in (Kind.PROSE, Kind.NOTEBOOK)
-    return f"{fence}{'' if is_prose else chunk.language}\n{snippet.text}\n{fence}\n{citation}"
+    return (
+        f"{fence}{'' if _is_prose(chunk) else chunk.language}\n{snippet.text}\n{fence}\n{citation}"
+    )
 
 
-def _name_place(chunk: Chunk, quoted: str = "") -> str:
-    """Say where a passage stands; of its symbols, name the one that the quotation begins with."""
+def _is_prose(chunk: Chunk) -> bool:
+    return BY_NAME[chunk.language].kind in (Kind.PROSE, Kind.NOTEBOOK)
+
+
+def _name_place(chunk: Chunk, snippet: Snippet | None = None) -> str:
+    """Say where a passage stands; of its symbols, name the one that a quotation belongs to."""
     if not chunk.symbol:
         return f"`{chunk.path}`"
-    words = re.findall(r"\w+", quoted)
-    places = {}
-    for symbol in chunk.symbol.split(", "):
-        last = re.split(r"[.:›]+", symbol)[-1].strip()
-        places[symbol] = words.index(last) if last in words else len(words)
-    name = min(places, key=lambda symbol: places[symbol])
+    symbols = chunk.symbol.split(", ")
+    name = _symbol_of(snippet, chunk, symbols) if snippet else symbols[0]
     return f"`{name}` in `{chunk.path}`"
+
+
+def _symbol_of(snippet: Snippet, chunk: Chunk, symbols: Sequence[str]) -> str:
+    """Return the symbol that code begins with, or whose heading a paragraph stands under."""
+    ends = {re.split(r"[.:›]+", symbol)[-1].strip(): symbol for symbol in reversed(symbols)}
+    if not _is_prose(chunk):
+        words = re.findall(r"\w+", snippet.text)
+    else:
+        words = split_lines(chunk.text)[: snippet.start_line - chunk.start_line + 1]
+        words = [line.strip("#=* \n") for line in reversed(words)]
+    return next((ends[word] for word in words if word in ends), symbols[0])
 
 
 def _list_places(hits: Sequence[Hit], *, besides: int) -> str:

@@ -89,3 +89,10 @@ def test_a_passage_of_several_definitions_is_named_after_the_quoted_one() -> Non
     )
     extract = answer_extractively("token bucket", [both], rarity=all_alike, embedder=None)
     assert extract.quoted.startswith("`limits.TokenBucket` in `limits/bucket.py`")
+
+
+def test_a_paragraph_is_named_after_the_heading_it_stands_under() -> None:
+    text = "# Limits\n\nA small library.\n\n## Refill\n\nBuckets refill at a steady rate.\n"
+    guide = hit("guide.md", text, "Limits, Limits › Refill")
+    extract = answer_extractively("steady rate", [guide], rarity=all_alike, embedder=None)
+    assert extract.quoted.startswith("`Limits › Refill` in `guide.md`")
