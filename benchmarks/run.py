@@ -61,11 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CodeQAError as error:
         print(f"composer is not measured: {error}; see CLONES in `make help`", file=sys.stderr)
         return 1
-    files = [
-        file
-        for file in snapshot.files()
-        if isinstance(file, SourceFile) and file.path.endswith(COMPOSER_SUFFIXES)
-    ]
+    every = [file for file in snapshot.files() if isinstance(file, SourceFile)]
+    megabytes = sum(len(file.text.encode("utf-8", "replace")) for file in every) / 1e6
+    files = [file for file in every if file.path.endswith(COMPOSER_SUFFIXES)]
     print(f"Python {platform.python_version()}, {platform.machine()}, composer {COMPOSER_COMMIT}")
     embedder = open_embedder()
     embedder.embed(["warm up"])
@@ -74,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         baseline = None
         if not options.no_baseline:
             baseline = build_baseline(files, str(packaged_folder()))
-        _print_speed(times, baseline)
+        _print_speed(times, megabytes, baseline)
         texts = [file.text for file in files]
         telling = telling_questions(composer_questions(), texts, max_files=MAX_FILES)
         with CodeIndex.open(folder, embedder=embedder) as index:
@@ -101,14 +99,18 @@ def _time_indexing(spec: str, folder: Path, embedder: Embedder) -> IndexTimes:
     return IndexTimes(first[0], whole, time.perf_counter() - start, again.embedded)
 
 
-def _print_speed(times: IndexTimes, baseline: Baseline | None) -> None:
+def _print_speed(times: IndexTimes, megabytes: float, baseline: Baseline | None) -> None:
     print("\n| indexing composer | seconds |\n|---|---|")
     ratio = ""
     if baseline:
         print(f"| baseline, {len(baseline.texts):,} windows | {baseline.seconds:.1f} |")
         ratio = f" ({baseline.seconds / times.whole:.1f} times faster)"
     print(f"| codeqa, everything{ratio} | {times.whole:.1f} |")
-    print(f"| codeqa, first answer by words | {times.first_lexical_answer:.1f} |")
+    rate = megabytes / times.first_lexical_answer
+    print(
+        f"| codeqa, first answer by words ({megabytes:.1f} MB of text, {rate:.1f} MB/s) "
+        f"| {times.first_lexical_answer:.1f} |"
+    )
     print(
         f"| codeqa again, nothing changed ({times.embedded_when_repeated} embedded) "
         f"| {times.repeated:.2f} |"
