@@ -147,6 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 where a repository cannot be had."""
     parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__)
     parser.add_argument("--clone", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument(
+        "--set",
+        action="append",
+        choices=[each.name for each in SETS],
+        help="ask these questions alone; may be given several times",
+    )
     parser.add_argument("--only", action="append", metavar="LABEL", help="these rows alone")
     parser.add_argument(
         "--no-rebuild", action="store_true", help="leave out rows that make indexes anew"
@@ -161,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            print_table(chosen, SETS, clones, Path(folder))
+            sets = [each for each in SETS if not options.set or each.name in options.set]
+            print_table(chosen, sets, clones, Path(folder))
     except CodeQAError as error:
         print(f"nothing is measured: {error}; see --clone", file=sys.stderr)
         return 1
