@@ -189,6 +189,7 @@ def cite(text: str) -> Callable[[list[Message]], str]:
 
 
 def send(page: "Page", question: str = QUESTION) -> None:
+    page.wait_for_selector("#question .submit-button")  # it is the stop button till all has ended
     page.fill("#question textarea", question)
     page.press("#question textarea", "Enter")
 
