@@ -137,7 +137,8 @@ VARIANTS = (
     Variant("words not stemmed, none that mean the same", variants.keep_endings, rebuild=True),
     Variant(
         "identifiers not split",
-        _replaced(lexical, "split_identifier", lambda word: (word.lower(),)),
+        # The function behind it keeps what it split before.
+        _replaced(lexical, "_index_word", lambda word: word.lower()),
         rebuild=True,
     ),
 )
