@@ -61,7 +61,6 @@ _POSTPONED = (
     "required",
 )
 _PREPOSITIONS = frozenset("of for with that from in to on by as into".split())
-_NOUN_GERUNDS = frozenset("meaning string building training testing logging".split())
 _SMALL_WORDS = frozenset(
     "a an and as at by for from in into of on or the to via with your is are".split()
 )

@@ -91,10 +91,10 @@ def search(
     paths = now.store.match_paths(filters.path_glob) if filters.path_glob else None
     chosen = {"repos": filters.repos, "languages": filters.languages, "paths": paths}
     limit = max(CANDIDATES, 2 * k)
-    tokens, related = query_tokens(question), related_words(question)
     lexical: dict[int, float] = {}
     cosine: dict[int, float] = {}
     if mode != "dense":
+        tokens, related = query_tokens(question), related_words(question)
         lexical = dict(now.lexical.search(tokens, limit, related=related, **chosen))
     if mode != "lexical" and now.dense is not None:
         filtered = any(values is not None for values in chosen.values())

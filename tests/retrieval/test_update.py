@@ -1,4 +1,7 @@
-"""Updates: only what changed is embedded, and the result is what a build from nothing gives."""
+"""Updates: only what changed is embedded, and the result is what a build from nothing gives.
+
+This file is long because each way in which a repository can change is a test of its own.
+"""
 
 import shutil
 import threading
