@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run_chat(options: argparse.Namespace) -> None:
     """Open the page, and index in the background what was asked for."""
-    from app.cli import DEFAULT_INDEX
+    from app.cli_options import DEFAULT_INDEX
     from app.llm import open_chat_model
     from app.progress import ProgressBar
     from app.web import check_port, launch

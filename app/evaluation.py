@@ -85,7 +85,7 @@ def _open_configurations(
     options: argparse.Namespace, stack: contextlib.ExitStack
 ) -> Iterator[Configuration]:
     """Open the index, and each that it is measured against."""
-    from app.cli import SEARCH_MODES
+    from app.cli_eval import SEARCH_MODES
 
     first = stack.enter_context(CodeIndex.open(options.index))
     yield Configuration(options.mode, options.index, first, options.mode)

@@ -6,7 +6,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from retrieval.build import Progress
+from data_tools.progress import Progress
 
 _LABELS = {
     "read": "reading files",

@@ -12,8 +12,8 @@ from app.conversation import Exchange, check
 from app.evidence import SHORT_COMMIT, anchor, count_of, is_web
 from app.markdown import cut_half_citation, render_markdown
 from app.workspace import Status
+from data_tools.progress import Progress
 from data_tools.sources import WORKTREE
-from retrieval.build import Progress
 from retrieval.generations import Manifest, RepositoryRecord
 
 

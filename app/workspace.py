@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from data_tools.errors import CodeQAError, IndexMissingError
-from retrieval.build import Progress, choose_embedder
+from data_tools.progress import Progress
+from retrieval.build import choose_embedder
 from retrieval.embed import Embedder
 from retrieval.index import CodeIndex, index_repositories
 

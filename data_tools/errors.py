@@ -13,7 +13,11 @@
     ├── EmbedderError          an embedding model cannot be loaded or has the wrong weights
     ├── StorageError           the disk is full or not writable
     ├── LanguageModelError     a model server or folder does not answer
-    ├── WorseModelError        a tuned model that finds less than the one it was made from
+    ├── ConfigError            a YAML file with an unknown key or a wrong value
+    ├── DatasetError           a dataset that is missing, damaged, or not fit for its use
+    ├── TrainingError          a run that cannot go on: too large a batch, a loss that is no number
+    ├── ModelError             a model, tokenizer or adapter that cannot be used, or does not fit
+    ├── WorseModelError        a tuned model that does less well than the one it was made from
     └── PortInUseError         the page cannot be served at the address asked for
 
 The command line prints the message on one line and exits with 1. Wrong arguments from
@@ -63,6 +67,22 @@ class StorageError(CodeQAError):
 
 class LanguageModelError(CodeQAError):
     """A language model server or folder does not answer as it should."""
+
+
+class ConfigError(CodeQAError):
+    """A YAML file holds an unknown key or a wrong value."""
+
+
+class DatasetError(CodeQAError):
+    """A dataset is missing or damaged, or was made for another tokenizer or use."""
+
+
+class TrainingError(CodeQAError):
+    """A run cannot go on: a batch that does not fit, a loss that is no number."""
+
+
+class ModelError(CodeQAError):
+    """A model, tokenizer or adapter cannot be loaded, or does not fit what it is used with."""
 
 
 class WorseModelError(CodeQAError):

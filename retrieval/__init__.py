@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from retrieval.build import Progress
+    from data_tools.progress import Progress
     from retrieval.index import CodeIndex
     from retrieval.search import Hit
 

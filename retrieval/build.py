@@ -20,6 +20,7 @@ from data_tools.errors import (
     IndexVersionError,
     SourceError,
 )
+from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import (
     SkippedFile,
     Snapshot,
@@ -31,8 +32,6 @@ from retrieval.embed import DEFAULT_EMBEDDER, Embedder, open_embedder
 from retrieval.embedding_cache import EmbeddingCache
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex
-from retrieval.progress import Progress as Progress
-from retrieval.progress import ReportProgress as ReportProgress
 from retrieval.repositories import open_all, specs_not_named, without
 from retrieval.store import ChunkStore
 from retrieval.views import embed_chunks

@@ -11,10 +11,11 @@ from data_tools.errors import (
     EmbedderMismatchError,
     IndexDamagedError,
 )
+from data_tools.progress import ReportProgress
 from data_tools.sources import SkippedFile
 from data_tools.text import split_lines
 from retrieval import build, generations, rank
-from retrieval.build import BuildReport, ReportProgress
+from retrieval.build import BuildReport
 from retrieval.dense import EXACT_UP_TO, DenseIndex
 from retrieval.embed import Embedder, open_embedder
 from retrieval.generations import Manifest, RepositoryRecord

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_tools.errors import SourceError
+from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import (
     Snapshot,
     is_remote,
@@ -13,7 +14,6 @@ from data_tools.sources import (
     unique_name,
 )
 from retrieval.generations import RepositoryRecord
-from retrieval.progress import Progress, ReportProgress
 
 
 def open_all(

@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from data_tools.errors import EmbedderError, StorageError, WorseModelError
+from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import WORKTREE, Snapshot, SourceFile
 from data_tools.storage import storage_errors
-from retrieval.build import Progress, ReportProgress
 from retrieval.embed import Embedder, SentenceTransformerEmbedder, open_embedder
 from retrieval.index import CodeIndex
 from training.retriever_card import TuningReport, TuningSettings, own_commit, write_card

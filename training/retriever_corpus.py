@@ -16,6 +16,7 @@ from data_tools.errors import SourceError
 from data_tools.filters import IGNORE_FILE
 from data_tools.languages import BY_NAME, Kind
 from data_tools.pairs import Pair, mask_lines, mine_pairs
+from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import (
     Repository,
     Snapshot,
@@ -26,7 +27,6 @@ from data_tools.sources import (
     unique_name,
 )
 from data_tools.storage import storage_errors
-from retrieval.build import Progress, ReportProgress
 
 _IGNORE_FILES = (".gitignore", IGNORE_FILE)  # they would hide files that are tracked all the same
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from data_tools.errors import SourceError
 from data_tools.pairs import Pair
-from retrieval.build import Progress, ReportProgress
+from data_tools.progress import Progress, ReportProgress
 from retrieval.metrics import overlap
 from retrieval.questions import GoldLines, Question
 from retrieval.search import Hit

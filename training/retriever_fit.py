@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_tools.progress import Progress, ReportProgress
 from data_tools.storage import storage_errors
-from retrieval.build import Progress, ReportProgress
 from retrieval.embed import MAX_CHARS_PER_TOKEN, has_bfloat16
 from training.retriever_data import Example
 from training.retriever_pace import FitSettings, Plan, settle_plan

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from data_tools.chunk import Chunk
+from data_tools.progress import Progress, ReportProgress
 from data_tools.storage import storage_errors
-from retrieval.build import Progress, ReportProgress
 from retrieval.embed import Embedder, SentenceTransformerEmbedder, open_embedder
 from retrieval.metrics import ndcg
 from retrieval.questions import Question

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.build import Progress, ReportProgress
+from data_tools.progress import Progress, ReportProgress
 from retrieval.embed import has_bfloat16
 
 if TYPE_CHECKING:

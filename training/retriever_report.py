@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.build import Progress, ReportProgress
+from data_tools.progress import Progress, ReportProgress
 from retrieval.evaluate import Evaluation, evaluate
 from retrieval.index import CodeIndex
 from retrieval.metrics import Values, bootstrap_interval

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.cli import PAIR_KINDS, main
+from app.cli import main
+from app.cli_eval import PAIR_KINDS
 from app.make_questions import MARKER, choose_questions
 from data_tools.pairs import KINDS, Pair, mine_pairs
 from data_tools.sources import SourceFile, open_source

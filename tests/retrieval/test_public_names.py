@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import retrieval
-from retrieval.build import Progress
+from data_tools.progress import Progress
 from retrieval.index import CodeIndex
 from retrieval.search import Hit
 

@@ -13,8 +13,8 @@ import pytest
 
 from app.cli import main
 from data_tools.errors import EmbedderError, SourceError, StorageError, WorseModelError
+from data_tools.progress import Progress
 from retrieval import CodeIndex
-from retrieval.build import Progress
 from retrieval.embed import open_embedder
 from tests.training.tiny_encoder import bilingual_files, make_tiny_encoder
 from training.retriever import tune_retriever

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from data_tools.errors import SourceError
+from data_tools.progress import Progress
 from data_tools.sources import SourceFile, open_source
-from retrieval.build import Progress
 from tests.git_repositories import MakeRepo
 from training.retriever_corpus import count_kinds, mask_repositories, open_sources
 

@@ -1,4 +1,4 @@
-"""One step of a build, as it is reported."""
+"""One step of long work, as it is reported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a build.
+    """One step of long work.
 
-    :param stage: `clone`, `read`, `lexical`, `lexical-ready`, `embed` or `notice`.
-    :param done: files or chunks so far.
+    :param stage: what is being done: `clone`, `read`, `lexical`, `embed`, `train`, …; `notice` and
+        `clone` carry a message.
+    :param done: files, chunks, steps, … so far.
     :param total: how many there are in all, where it is known.
     :param message: for `clone` and `notice`, what to tell the user.
     """

@@ -1,0 +1,126 @@
+"""The grammar of `codeqa eval`: what is measured, and what question sets are made of."""
+
+from app.cli_options import (
+    REPO_HELP,
+    Commands,
+    add_command,
+    add_index_option,
+    count,
+    picture,
+    positive,
+    share,
+)
+
+PAIR_KINDS = ("docstring", "rewrite", "heading", "commit", "test")
+SEARCH_MODES = ("hybrid", "lexical", "dense")
+
+
+def add_eval(commands: Commands) -> None:
+    """Add `eval` and what can be measured."""
+    summary = "Measure how well an index finds what a question set asks for, or make such a set."
+    parser = commands.add_parser(
+        "eval",
+        help=summary,
+        description=summary,
+        epilog="example: codeqa eval retrieval --questions questions.jsonl --index index/",
+    )
+    subparsers = parser.add_subparsers(
+        dest="evaluation", metavar="WHAT", required=True, help="what to do"
+    )
+    _add_eval_retrieval(subparsers)
+    _add_eval_make_questions(subparsers)
+
+
+def _add_eval_retrieval(subparsers: Commands) -> None:
+    parser = add_command(
+        subparsers,
+        "retrieval",
+        "Measure what a search finds: recall, nDCG, hits by lines, answers in context, latency.",
+        "codeqa eval retrieval --questions questions.jsonl --index index/ --against lexical",
+        module="app.evaluation",
+        function="run_eval_retrieval",
+    )
+    parser.add_argument(
+        "--questions", required=True, metavar="FILE", help="question set; see docs/questions.md"
+    )
+    add_index_option(parser)
+    parser.add_argument(
+        "--mode",
+        choices=SEARCH_MODES,
+        default=SEARCH_MODES[0],
+        help="rank by words and meaning, words alone, or meaning alone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="MODE|DIR",
+        help="measure this beside it, with 95 %% intervals of the differences: another mode, or "
+        "another index folder; may be given several times",
+    )
+    parser.add_argument(
+        "--max-answer-files",
+        type=positive,
+        metavar="N",
+        help="leave out questions whose answer stands in more than N files, or in none",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="count gold that the index does not hold as not found, instead of refusing it",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--plot", type=picture, metavar="FILE", help="draw recall against k: .png or .svg"
+    )
+    parser.add_argument(
+        "--per-question", metavar="FILE", help="write each question's values and hits as JSONL"
+    )
+
+
+def _add_eval_make_questions(subparsers: Commands) -> None:
+    parser = add_command(
+        subparsers,
+        "make-questions",
+        "Make a question set from a repository's docstrings, headings, commits and tests.",
+        "codeqa eval make-questions . --out questions.jsonl --corpus corpus/",
+        module="app.make_questions",
+        function="run_eval_make_questions",
+    )
+    parser.add_argument("repo", metavar="REPO", help=REPO_HELP)
+    parser.add_argument("--out", required=True, metavar="FILE", help="question set to write")
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        metavar="DIR",
+        help="folder to write the repository into, the lines that give questions away left blank: "
+        "index this one to measure",
+    )
+    parser.add_argument(
+        "--limit", type=positive, default=300, metavar="N", help="questions (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=PAIR_KINDS,
+        default=PAIR_KINDS,
+        metavar="KIND",
+        help=f"what questions are made from: {', '.join(PAIR_KINDS)} (default: all)",
+    )
+    parser.add_argument(
+        "--commits",
+        type=count,
+        default=500,
+        metavar="N",
+        help="commits looked at, newest first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unanswerable",
+        type=share,
+        default=0.1,
+        metavar="SHARE",
+        help="share of questions about things that are not there (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="of the choice (default: %(default)s)"
+    )
