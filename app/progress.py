@@ -10,19 +10,31 @@ from data_tools.progress import Progress
 
 _LABELS = {
     "read": "reading files",
+    "parse": "parsing files",
+    "deal": "looking for near-duplicates",
+    "tokenize": "tokenizing",
+    "upload": "uploading",
     "lexical": "indexing words",
     "embed": "embedding chunks",
     "mine": "finding examples",
     "train": "training",
     "mix": "mixing with the base",
     "measure": "measuring",
+    "answer": "answering",
+    "score": "scoring texts",
 }
 _UNITS = {
     "read": " files",
+    "parse": " files",
+    "deal": " files",
+    "tokenize": " files",
+    "upload": " files",
     "mine": " questions",
     "train": " steps",
     "mix": " mixtures",
     "measure": " questions",
+    "answer": " prompts",
+    "score": " texts",
 }
 
 

@@ -93,6 +93,8 @@ def _say_step(progress: Progress) -> str:
     match progress.stage:
         case "read":
             return f"reading files, {done:,} so far"
+        case "parse":
+            return f"parsing files, {done:,} so far"
         case "lexical":
             return "indexing words"
         case "lexical-ready":

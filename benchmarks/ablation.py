@@ -135,12 +135,7 @@ VARIANTS = (
         rebuild=True,
     ),
     Variant("words not stemmed, none that mean the same", variants.keep_endings, rebuild=True),
-    Variant(
-        "identifiers not split",
-        # The function behind it keeps what it split before.
-        _replaced(lexical, "_index_word", lambda word: word.lower()),
-        rebuild=True,
-    ),
+    Variant("identifiers not split", variants.keep_identifiers_whole, rebuild=True),
 )
 
 

@@ -73,7 +73,9 @@ def sum_files() -> Iterator[None]:
 def follow_symbols() -> Iterator[None]:
     """Raise candidates that define what the best ones name, and those that name it."""
 
-    def join(scores: Mapping[int, float], chunks: Mapping[int, Chunk]) -> list[Passage]:
+    def join(
+        scores: Mapping[int, float], chunks: Mapping[int, Chunk], limit: int | None = None
+    ) -> list[Passage]:
         defined = defaultdict(set)
         for number in scores:
             for symbol in chunks[number].symbol.split(", "):
@@ -86,7 +88,7 @@ def follow_symbols() -> Iterator[None]:
                 for other in defined[name] - {number}:
                     raised[other] += GRAPH_SHARE * scores[number] / len(defined[name])
         order = sorted(raised, key=lambda n: (-raised[n], n))
-        return join_neighbours({number: raised[number] for number in order}, chunks)
+        return join_neighbours({n: raised[n] for n in order}, chunks, limit=limit)
 
     with patch.object(search, "join_neighbours", join):
         yield
@@ -102,7 +104,9 @@ def score_sentences() -> Iterator[None]:
         asked[0] = question
         return related_words(question)
 
-    def join(scores: Mapping[int, float], chunks: Mapping[int, Chunk]) -> list[Passage]:
+    def join(
+        scores: Mapping[int, float], chunks: Mapping[int, Chunk], limit: int | None = None
+    ) -> list[Passage]:
         passages = join_neighbours(scores, chunks)
         best = passages[:RESCORED]
         windows = [
@@ -119,7 +123,8 @@ def score_sentences() -> Iterator[None]:
             replace(p, score=(1 - SENTENCE_SHARE) * p.score + SENTENCE_SHARE * p.score * near)
             for p, near in zip(best, closest.tolist(), strict=True)
         ]
-        return sorted(weighed, key=lambda passage: -passage.score) + passages[RESCORED:]
+        order = sorted(weighed, key=lambda passage: -passage.score)
+        return [*order, *passages[RESCORED:]][:limit]
 
     with (
         patch.object(search, "related_words", remember),
@@ -183,7 +188,27 @@ def keep_endings() -> Iterator[None]:
     """Index and ask words as they are; the table of words that mean the same holds only stems."""
     plain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
     with (
-        patch.object(lexical, "_analyzer", lambda: plain),
+        patch.object(lexical, "_stemmer", lambda: plain),
         patch.object(search, "related_words", lambda question: []),
+        _other_words(),
     ):
         yield
+
+
+@contextmanager
+def keep_identifiers_whole() -> Iterator[None]:
+    """Index and ask each word as one token."""
+    with (
+        patch.object(lexical, "split_identifier", lambda word: (word.lower(),)),
+        _other_words(),
+    ):
+        yield
+
+
+@contextmanager
+def _other_words() -> Iterator[None]:
+    lexical.forget_words()
+    try:
+        yield
+    finally:
+        lexical.forget_words()

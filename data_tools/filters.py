@@ -4,9 +4,9 @@ Pure functions of a path, a size and a text. Every skipped file is listed with i
 (`codeqa status`), never dropped in silence.
 """
 
+import posixpath
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 import pathspec
 
@@ -48,17 +48,17 @@ def reason_to_skip_path(path: str, size_bytes: int) -> str | None:
     :param path: POSIX, relative to the repository.
     :return: the reason to skip it, or None.
     """
-    pure = PurePosixPath(path)
-    vendored = next((part for part in pure.parts[:-1] if part in VENDORED_FOLDERS), None)
+    *folders, name = path.split("/")
+    vendored = next((folder for folder in folders if folder in VENDORED_FOLDERS), None)
     if vendored is not None:
         return f"vendored ({vendored}/)"
-    if pure.name in GENERATED_NAMES or pure.name.endswith(_GENERATED_SUFFIXES):
+    if name in GENERATED_NAMES or name.endswith(_GENERATED_SUFFIXES):
         return "generated (by its name)"
-    if pure.name.endswith(_MINIFIED_SUFFIXES):
+    if name.endswith(_MINIFIED_SUFFIXES):
         return "minified (by its name)"
     language = detect_language(path)
     if language is None:
-        return f"not a known text format ({pure.suffix or 'no suffix'})"
+        return f"not a known text format ({posixpath.splitext(name)[1] or 'no suffix'})"
     limit = {Kind.NOTEBOOK: MAX_NOTEBOOK_BYTES, Kind.CONFIG: MAX_CONFIG_BYTES}.get(
         language.kind, MAX_FILE_BYTES
     )

@@ -4,9 +4,9 @@ A file whose name is not in the table is not indexed (`data_tools.filters` says 
 reason), so that data dumps and assets never reach an index by accident.
 """
 
+import posixpath
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 
 class Kind(StrEnum):
@@ -121,5 +121,5 @@ _BY_FILE_NAME = {name: language for language in LANGUAGES for name in language.f
 
 def detect_language(path: str) -> Language | None:
     """Return the language of the file at `path` (POSIX, relative), or None if not known."""
-    name = PurePosixPath(path).name
-    return _BY_FILE_NAME.get(name) or _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    name = posixpath.basename(path)
+    return _BY_FILE_NAME.get(name) or _BY_SUFFIX.get(posixpath.splitext(name)[1].lower())

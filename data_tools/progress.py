@@ -8,8 +8,8 @@ from dataclasses import dataclass
 class Progress:
     """One step of long work.
 
-    :param stage: what is being done: `clone`, `read`, `lexical`, `embed`, `train`, …; `notice` and
-        `clone` carry a message.
+    :param stage: what is being done: `clone`, `read`, `parse`, `lexical`, `embed`, `train`, …;
+        `notice` and `clone` carry a message.
     :param done: files, chunks, steps, … so far.
     :param total: how many there are in all, where it is known.
     :param message: for `clone` and `notice`, what to tell the user.

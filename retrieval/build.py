@@ -1,8 +1,9 @@
 """Building an index: read, chunk, index the words, then embed what is new.
 
-The words come first, in seconds: on a first build a generation with lexical search alone is
-published before the vectors are made. Vectors are cached by text, so an interrupted run goes on
-where it stopped and an unchanged chunk is never embedded twice.
+The words come first, in seconds: a first build publishes a generation with lexical search alone
+before it makes the vectors; of much text, even one of files cut at blank lines before that.
+These are cached by text, so an interrupted run goes on where it stopped and an unchanged chunk is
+never embedded twice.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_tools.chunk import Chunk, chunk_file
+from data_tools.chunk import Chunk, chunk_file, cut_paragraphs
 from data_tools.errors import (
     IndexDamagedError,
     IndexMissingError,
@@ -40,6 +41,8 @@ CHUNKS = "chunks.sqlite"
 VECTORS = "vectors.faiss"
 LEXICAL = "lexical"
 EMBEDDINGS = "embeddings.sqlite"
+STORE_SPAN = 256  # chunks written at once
+HASTY_ABOVE_CHUNKS = 1_500  # about 2 MB of text: syntax trees of less take below half a second
 EMBED_SPAN = 512  # texts between two saves of the cache: what Ctrl-C can lose
 
 
@@ -77,25 +80,27 @@ def build_index(
     with generations.write_lock(folder):
         generations.remove_old_generations(folder)
         previous, known = _read_old(folder, report)
-        old = previous[1] if previous else None
+        old = previous[1] if previous and _is_finished(previous[1]) else None
         known = without(known, remove, folder, empty=not specs)
-        if previous is None:
+        if old is None:
             specs = [*specs, *specs_not_named(specs, known)]
         snapshots = open_all(specs, known, report)
         stamps = stamp_folders(snapshots, folder)
         if old and not remove and is_up_to_date(old, snapshots, embedder, folder, stamps):
             return BuildReport(old, 0, changed=False)
         try:
+            searchable = previous is None and _publish_in_haste(folder, snapshots, embedder, report)
             draft = generations.start_draft(folder)
-            store = previous[0] / CHUNKS if previous else None
+            store = previous[0] / CHUNKS if previous and old else None
             manifest = _write_words(draft, store, known, snapshots, embedder, report)
             if old and same_content(old, manifest):
                 shutil.rmtree(draft)
                 keep_stamps(folder, old, stamps)
                 return BuildReport(old, 0, changed=False)
-            if old is None or old.vectors < old.chunks:  # lexical search, as soon as can be
+            if old is None:
                 words = generations.publish_draft(draft, manifest)
-                report(Progress("lexical-ready", manifest.chunks, manifest.chunks))
+                if not searchable:
+                    report(Progress("lexical-ready", manifest.chunks, manifest.chunks))
                 draft = generations.continue_draft(words)
             embedded = _write_vectors(draft, embedder, report, exact_up_to)
             manifest = manifest.model_copy(update={"vectors": manifest.chunks})
@@ -137,6 +142,32 @@ def _read_old(
     return (generation, manifest), known
 
 
+def _publish_in_haste(
+    folder: Path, snapshots: Sequence[Snapshot], embedder: Embedder, report: ReportProgress
+) -> bool:
+    """Publish something to search as soon as can be, if syntax trees of so much text take a while.
+
+    Files are cut at blank lines; nothing is embedded or kept of such chunks.
+
+    :return: whether there is so much of it.
+    """
+    draft = generations.start_draft(folder)
+    with closing(ChunkStore.create(draft / CHUNKS)) as store:
+        records = [_add_snapshot(store, each, report, hasty=True) for each in snapshots]
+        if len(store) <= HASTY_ABOVE_CHUNKS:
+            shutil.rmtree(draft)
+            return False
+        manifest = _index_words(draft, store, records, embedder, report)
+    generations.publish_draft(draft, manifest)
+    report(Progress("lexical-ready", manifest.chunks, manifest.chunks))
+    return True
+
+
+def _is_finished(manifest: Manifest) -> bool:
+    """Tell whether a build went through to its end; chunks of others may have been cut in haste."""
+    return manifest.vectors == manifest.chunks
+
+
 def _write_words(
     draft: Path,
     old_store: Path | None,
@@ -154,8 +185,7 @@ def _write_words(
     fresh = {snapshot.repository.name: snapshot for snapshot in snapshots}
     kept = {record.name: record for record in old_records} if old_store else {}
     records = []
-    store = ChunkStore.create(draft / CHUNKS)
-    try:
+    with closing(ChunkStore.create(draft / CHUNKS)) as store:
         for name in dict.fromkeys([*kept, *fresh]):
             if name in fresh:
                 records.append(_add_snapshot(store, fresh[name], report))
@@ -163,13 +193,22 @@ def _write_words(
                 with closing(ChunkStore.open(old_store)) as previous:
                     store.add(previous.chunks(name), previous.skipped(name))
                 records.append(kept[name])
-        store.finish()
-        total = len(store)
-        report(Progress("lexical", 0, total))
-        LexicalIndex.build(draft / LEXICAL, store.chunks())
-        report(Progress("lexical", total, total))
-    finally:
-        store.close()
+        return _index_words(draft, store, records, embedder, report)
+
+
+def _index_words(
+    draft: Path,
+    store: ChunkStore,
+    records: Sequence[RepositoryRecord],
+    embedder: Embedder,
+    report: ReportProgress,
+) -> Manifest:
+    """Finish the chunk store and index its words."""
+    store.finish()
+    total = len(store)
+    report(Progress("lexical", 0, total))
+    LexicalIndex.build(draft / LEXICAL, store.chunks())
+    report(Progress("lexical", total, total))
     return Manifest(
         format=generations.FORMAT,
         embedder=EmbedderRecord(name=embedder.name, fingerprint=embedder.fingerprint),
@@ -181,24 +220,29 @@ def _write_words(
 
 
 def _add_snapshot(
-    store: ChunkStore, snapshot: Snapshot, report: ReportProgress
+    store: ChunkStore, snapshot: Snapshot, report: ReportProgress, *, hasty: bool = False
 ) -> RepositoryRecord:
     repository = snapshot.repository
     content = hashlib.sha256()
-    files = chunks = skipped = 0
+    files = chunks = 0
+    skipped: list[SkippedFile] = []
+    pending: list[Chunk] = []
     for file in snapshot.files():
         if isinstance(file, SkippedFile):
-            store.add((), [file])
-            skipped += 1
+            skipped.append(file)
             continue
         content.update(f"{file.path}\0{file.sha256}\n".encode("utf-8", errors="surrogatepass"))
-        pieces = chunk_file(file)
-        store.add(pieces)
+        pieces = cut_paragraphs(file) if hasty else chunk_file(file)
         files, chunks = files + 1, chunks + len(pieces)
-        report(Progress("read", files))
+        pending += pieces
+        if len(pending) >= STORE_SPAN:
+            store.add(pending, hashed=not hasty)
+            pending.clear()
+        report(Progress("read" if hasty else "parse", files))
+    store.add(pending, skipped, hashed=not hasty)
     if not files:
         raise SourceError(
-            f"{repository.location} holds no text to index (files skipped: {skipped:,}); "
+            f"{repository.location} holds no text to index (files skipped: {len(skipped):,}); "
             "check that it is the right repository and branch"
         )
     return RepositoryRecord(
@@ -206,7 +250,7 @@ def _add_snapshot(
         content_sha256=content.hexdigest(),
         files=files,
         chunks=chunks,
-        skipped=skipped,
+        skipped=len(skipped),
     )
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import tantivy
@@ -27,6 +27,7 @@ RELATED_WEIGHTS = {"body": 0.25, "symbol": 1.0, "path": 0.25}
 WRITER_HEAP_BYTES = 128_000_000
 MAX_TOKEN_CHARS = 100  # longer runs are data, not words
 MAX_QUERY_TOKENS = 256
+MAX_STEMMED_WORDS = 500_000  # kept in memory, about 100 MB
 FULL_BYTES = 1_000_000  # a disk with less left is full: tantivy does not always say why it stopped
 
 _WORD = re.compile(r"\w+")
@@ -50,6 +51,8 @@ def split_identifier(word: str) -> tuple[str, ...]:
     :return: lower case; the whole word first, then its parts if there are several.
     """
     whole = word.lower()
+    if whole == word and word.isalpha():  # most are, and the pattern would find one part
+        return (word,)
     parts = [part.lower() for part in _PART.findall(word)]
     if len(parts) < 2:
         return (whole.strip("_") or whole,)
@@ -63,32 +66,51 @@ def split_words(name: str) -> str:
 
 
 def tokenize(text: str) -> list[str]:
-    """Turn text into index tokens, in order."""
-    return _index_text(text).split()
+    """Turn text into tokens, in order and not yet stemmed."""
+    return [token for word in _words(text) for token in _tokens(word)]
 
 
-def _index_text(text: str) -> str:
-    """Return the tokens of a text between spaces, as tantivy is given them."""
-    words = text.translate(_ASCII_WORDS).split() if text.isascii() else _WORD.findall(text)
-    return " ".join(map(_index_word, words))
+def _words(text: str) -> list[str]:
+    return text.translate(_ASCII_WORDS).split() if text.isascii() else _WORD.findall(text)
 
 
-@lru_cache(maxsize=200_000)
-def _index_word(word: str) -> str:
-    return " ".join(split_identifier(word)) if len(word) <= MAX_TOKEN_CHARS else ""
+def _tokens(word: str) -> tuple[str, ...]:
+    return split_identifier(word) if len(word) <= MAX_TOKEN_CHARS else ()
 
 
 @cache
-def _analyzer() -> tantivy.TextAnalyzer:
-    """Build what runs inside tantivy: tokens are split at spaces and stemmed."""
+def _stemmer() -> tantivy.TextAnalyzer:
+    """Build what stems tokens, which stand between spaces."""
     analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
     return analyzer.filter(tantivy.Filter.stemmer("english")).build()
 
 
-@lru_cache(maxsize=200_000)
-def stem(word: str) -> str:
-    """Cut a lower-case word down to its stem, as the index does; "" for what is no word."""
-    return " ".join(_analyzer().analyze(word))
+def stem(text: str) -> str:
+    """Cut lower-case words down to their stems, as the index does; "" for what holds none."""
+    return " ".join(_stemmer().analyze(text))
+
+
+class _StemmedWords(dict[str, str]):
+    """The stemmed tokens of each word met so far: a text holds few words, many times over."""
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= MAX_STEMMED_WORDS:
+            self.clear()
+        stemmed = self[word] = stem(" ".join(_tokens(word)))
+        return stemmed
+
+
+_stemmed_words = _StemmedWords()
+
+
+def forget_words() -> None:
+    """Empty what is kept of words met so far, as measuring and other ways to stem need."""
+    _stemmed_words.clear()
+
+
+def _index_text(text: str) -> str:
+    """Return the stemmed tokens of a text between spaces, which is all tantivy has to split."""
+    return " ".join(map(_stemmed_words.__getitem__, _words(text)))
 
 
 def query_tokens(question: str) -> list[str]:
@@ -98,7 +120,7 @@ def query_tokens(question: str) -> list[str]:
     """
     words = tokenize(question)
     kept = [word for word in words if word not in STOP_WORDS] or words
-    return list(dict.fromkeys(_analyzer().analyze(" ".join(kept))))[:MAX_QUERY_TOKENS]
+    return list(dict.fromkeys(stem(" ".join(kept)).split()))[:MAX_QUERY_TOKENS]
 
 
 def _schema() -> tantivy.Schema:
@@ -135,7 +157,7 @@ class LexicalIndex:
     @staticmethod
     def _write(folder: Path, chunks: Iterable[Chunk]) -> tantivy.Index:
         index = tantivy.Index(_schema(), path=str(folder))
-        index.register_tokenizer("code", _analyzer())
+        _register_tokenizer(index)
         writer = index.writer(WRITER_HEAP_BYTES, 1)  # one thread: scores do not vary
         for number, chunk in enumerate(chunks):
             document = tantivy.Document()
@@ -257,8 +279,13 @@ class LexicalIndex:
 
 def _open_index(folder: Path) -> tantivy.Index:
     index = tantivy.Index.open(str(folder))
-    index.register_tokenizer("code", _analyzer())
+    _register_tokenizer(index)
     return index
+
+
+def _register_tokenizer(index: tantivy.Index) -> None:
+    at_spaces = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+    index.register_tokenizer("code", at_spaces)
 
 
 def _remove_links(links: Path) -> None:

@@ -49,13 +49,14 @@ def join_neighbours(
     scores: Mapping[int, float],
     chunks: Mapping[int, Chunk],
     *,
+    limit: int | None = None,
     max_chars: int = MAX_PASSAGE_CHARS,
 ) -> list[Passage]:
     """Make passages of chunks: one that touches a better passage joins it.
 
-    How many are shown in the end changes nothing, so the first ten are always the same ten.
-
     :param scores: chunk number → score, best first. The chunks of a file are numbered in order.
+    :param limit: how many passages to make; None for all. The first ten are the same ten whatever
+        it is, as a chunk joins the best passage that it can.
     :param max_chars: the longest a passage may become by joining.
     :return: best first.
     """
@@ -69,6 +70,8 @@ def join_neighbours(
                 break
         else:
             place = len(passages)
+            if place == limit:
+                continue
             passages.append(Passage(score, chunk, (number,)))
         for end in (passages[place].numbers[0] - 1, passages[place].numbers[-1] + 1):
             touching.setdefault(end, []).append(place)

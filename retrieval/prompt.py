@@ -5,6 +5,7 @@ evidence and the question come last. Every line of evidence carries its number, 
 asked to cite lines as `[passage:Lfirst-Llast]`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -36,6 +37,9 @@ Rewrite the last question so that it can be understood without the conversation 
 Keep its meaning and every name of code in it. Reply with the question alone.
 """
 
+_LABEL = re.compile(r"\[\d+\] (?P<path>.+):L(?P<start>\d+)-L(?P<end>\d+) \((?P<details>.*)\)")
+_NUMBERED = re.compile(r" *\d+ \| ?")
+
 
 class Message(TypedDict):
     """One message of a chat, as OpenAI's interface and chat templates take it."""
@@ -65,6 +69,27 @@ def format_passage(number: int, chunk: Chunk) -> str:
         for line_number, line in enumerate(split_lines(chunk.text), chunk.start_line)
     )
     return "\n".join([f"{label} ({details})", *lines])
+
+
+def parse_passages(content: str) -> list[Chunk]:
+    """Read passages back from a message that `answer_messages` wrote.
+
+    :return: in their order, so that citations can be checked against them; commit and language
+        are not written there and are "", and spaces at the ends of lines are gone.
+    """
+    passages: list[Chunk] = []
+    lines: list[str] = []
+    label: re.Match[str] | None = None
+    for line in [*content.split("\n"), ""]:
+        if label and (numbered := _NUMBERED.match(line)):
+            lines.append(line[numbered.end() :] + "\n")
+            continue
+        if label and lines:
+            repo, _, symbol = label["details"].partition(", ")
+            start, end = int(label["start"]), int(label["end"])
+            passages.append(Chunk(repo, "", label["path"], start, end, "", symbol, "".join(lines)))
+        label, lines = _LABEL.fullmatch(line), []
+    return passages
 
 
 def fit_evidence(chunks: Sequence[Chunk], *, max_chars: int = MAX_EVIDENCE_CHARS) -> list[Chunk]:

@@ -8,6 +8,7 @@ how far the first hit leads. Pure functions: no files, no models.
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 TEST_PRIOR = 0.8  # tests repeat the words of what they test
 EXAMPLE_PRIOR = 0.9
@@ -50,6 +51,7 @@ def fuse_scores(
     }
 
 
+@lru_cache(maxsize=100_000)  # paths: the files that questions find are often the same ones
 def path_prior(path: str, *, prose: float = 1.0) -> float:
     """Rate how likely a file answers a question, by what its path says it is.
 

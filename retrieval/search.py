@@ -5,9 +5,10 @@ Candidates come from the words and from the vectors; `retrieval.rank` fuses and 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from data_tools.chunk import Chunk
 from data_tools.errors import QuestionError
@@ -26,6 +27,8 @@ from retrieval.synonyms import related_words
 MAX_QUESTION_CHARS = 20_000  # a pasted traceback fits; a pasted file does not
 CANDIDATES = 100  # taken from each retriever before fusion
 SearchMode = Literal["hybrid", "lexical", "dense"]
+
+_threads = ThreadPoolExecutor(thread_name_prefix="search")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,14 @@ class Filters:
     path_glob: str | None = None
 
 
+class _Chosen(TypedDict):
+    """The filters with the paths that match, as both retrievers take them."""
+
+    repos: Sequence[str] | None
+    languages: Sequence[str] | None
+    paths: Sequence[str] | None
+
+
 def search(
     now: Generation,
     question: str,
@@ -89,26 +100,22 @@ def search(
     if mode == "dense" and now.dense is None:
         raise QuestionError("the vectors are still missing; run `codeqa index` again")
     paths = now.store.match_paths(filters.path_glob) if filters.path_glob else None
-    chosen = {"repos": filters.repos, "languages": filters.languages, "paths": paths}
+    chosen: _Chosen = {"repos": filters.repos, "languages": filters.languages, "paths": paths}
     limit = max(CANDIDATES, 2 * k)
     lexical: dict[int, float] = {}
     cosine: dict[int, float] = {}
-    if mode != "dense":
-        tokens, related = query_tokens(question), related_words(question)
-        lexical = dict(now.lexical.search(tokens, limit, related=related, **chosen))
-    if mode != "lexical" and now.dense is not None:
-        filtered = any(values is not None for values in chosen.values())
-        allowed = now.store.numbers(**chosen) if filtered else None
-        query = embed(question)
-        cosine = dict(now.dense.search(query, limit, allowed=allowed))
-        if mode == "hybrid":  # what one retriever found, the other must rate too
-            by_meaning = [number for number in cosine if number not in lexical]
-            by_words = [number for number in lexical if number not in cosine]
-            lexical.update(now.lexical.scores(tokens, by_meaning, related=related))
-            ratings = map(float, now.dense.cosines(query, by_words))
-            cosine.update(zip(by_words, ratings, strict=True))
+    if mode == "lexical" or now.dense is None:
+        lexical = _find_words(now, question, limit, chosen)
+    elif mode == "dense":
+        cosine = _find_meaning(now, now.dense, embed(question), limit, chosen)
+    else:
+        words = _threads.submit(_find_words, now, question, limit, chosen)
+        query = embed(question)  # the words are searched meanwhile
+        cosine = _find_meaning(now, now.dense, query, limit, chosen)
+        lexical = words.result()
+        _rate_the_others_finds(now, now.dense, question, query, lexical, cosine)
     if mode == "hybrid":
-        passages = _weigh(now, question, lexical, cosine)[:k]
+        passages = _weigh(now, question, lexical, cosine, k)
     else:
         scores = lexical or cosine
         best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
@@ -125,13 +132,43 @@ def search(
     ]
 
 
+def _find_words(now: Generation, question: str, limit: int, chosen: _Chosen) -> dict[int, float]:
+    related = related_words(question)
+    return dict(now.lexical.search(query_tokens(question), limit, related=related, **chosen))
+
+
+def _find_meaning(
+    now: Generation, dense: DenseIndex, query: Vectors, limit: int, chosen: _Chosen
+) -> dict[int, float]:
+    filtered = any(values is not None for values in chosen.values())
+    allowed = now.store.numbers(**chosen) if filtered else None
+    return dict(dense.search(query, limit, allowed=allowed))
+
+
+def _rate_the_others_finds(
+    now: Generation,
+    dense: DenseIndex,
+    question: str,
+    query: Vectors,
+    lexical: dict[int, float],
+    cosine: dict[int, float],
+) -> None:
+    """Add to what each retriever found its rating of what the other one found."""
+    by_meaning = [number for number in cosine if number not in lexical]
+    by_words = [number for number in lexical if number not in cosine]
+    tokens, related = query_tokens(question), related_words(question)
+    lexical.update(now.lexical.scores(tokens, by_meaning, related=related))
+    cosine.update(zip(by_words, map(float, dense.cosines(query, by_words)), strict=True))
+
+
 def _weigh(
     now: Generation,
     question: str,
     lexical: Mapping[int, float],
     cosine: Mapping[int, float],
+    k: int,
 ) -> list[Passage]:
-    """Fuse the two retrievers, weigh in what the candidates are, and make passages of them."""
+    """Fuse the two retrievers, weigh in what the candidates are, and make k passages of them."""
     weights = WEIGHTS[question_kind(question)]
     words = question_words(question)
     scores = rank.fuse_scores(lexical, cosine, dense_weight=weights.dense if cosine else 0.0)
@@ -141,7 +178,7 @@ def _weigh(
         if weights.definition != 1.0 and rank.defines(chunk.symbol, words):
             scores[number] *= weights.definition
     files = {number: (chunk.repo, chunk.path) for number, chunk in chunks.items()}
-    return join_neighbours(spread_over_files(scores, files), chunks)
+    return join_neighbours(spread_over_files(scores, files), chunks, limit=k)
 
 
 def link(manifest: Manifest, chunk: Chunk) -> str | None:

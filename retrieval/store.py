@@ -87,8 +87,17 @@ class ChunkStore:
         with self._lock:
             self._connection.close()
 
-    def add(self, chunks: Iterable[Chunk], skipped: Iterable[SkippedFile] = ()) -> None:
-        """Append chunks, numbered on from the last, and files that were skipped."""
+    def add(
+        self,
+        chunks: Iterable[Chunk],
+        skipped: Iterable[SkippedFile] = (),
+        *,
+        hashed: bool = True,
+    ) -> None:
+        """Append chunks, numbered on from the last, and files that were skipped.
+
+        :param hashed: False for chunks that will not be embedded.
+        """
         with self._lock, self._connection:
             self._connection.executemany(
                 f"INSERT INTO chunks ({_COLUMNS}, text_hash, number) "
@@ -103,7 +112,7 @@ class ChunkStore:
                         chunk.language,
                         chunk.symbol,
                         chunk.text,
-                        hash_views(chunk),
+                        hash_views(chunk) if hashed else b"",
                     )
                     for chunk in chunks
                 ),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_tools import syntax
-from data_tools.chunk import MAX_CHARS, MAX_SYMBOLS, Chunk, chunk_file
+from data_tools.chunk import MAX_CHARS, MAX_SYMBOLS, Chunk, chunk_file, cut_paragraphs
 from data_tools.languages import LANGUAGES
 from data_tools.sources import SourceFile
 from data_tools.text import count_lines, split_lines
@@ -29,7 +29,14 @@ def check_cut(
 ) -> list[Chunk]:
     """The chunks of a file, checked for what holds of all chunks."""
     file = SourceFile("limits", "c" * 40, "src/file", language, text, "0" * 64)
+    check_cover(cut_paragraphs(file, max_chars=max_chars), language, text, max_chars)
     chunks = chunk_file(file, max_chars=max_chars, **options)
+    check_cover(chunks, language, text, max_chars)
+    return chunks
+
+
+def check_cover(chunks: Sequence[Chunk], language: str, text: str, max_chars: int) -> None:
+    """Every line is in one chunk, and no chunk is larger than it must be."""
     lines = split_lines(text)
     assert "".join(chunk.text for chunk in chunks) == text
     next_line = 1
@@ -42,7 +49,6 @@ def check_cut(
         assert chunk.language == language
         next_line = chunk.end_line + 1
     assert next_line == count_lines(text) + 1
-    return chunks
 
 
 def symbols(chunks: Sequence[Chunk]) -> list[str]:
@@ -269,6 +275,13 @@ def test_a_line_longer_than_a_chunk_is_kept_whole() -> None:
     long = "x" * 5_000
     chunks = check_cut("lua", f"a = 1\n{long}\nb = 2\n", max_chars=100)
     assert [chunk.text for chunk in chunks] == ["a = 1\n", f"{long}\n", "b = 2\n"]
+
+
+def test_paragraphs_are_cut_at_the_last_blank_line_that_fits() -> None:
+    text = "a = 1\n\nb = 2\nc = 3\n\nd = 4\ne = 5\n"
+    file = SourceFile("limits", "c" * 40, "src/file", "python", text, "0" * 64)
+    chunks = cut_paragraphs(file, max_chars=24)
+    assert [(c.start_line, c.end_line, c.symbol) for c in chunks] == [(1, 5, ""), (6, 7, "")]
 
 
 def test_an_empty_file_has_no_chunks() -> None:

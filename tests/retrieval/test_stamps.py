@@ -177,6 +177,6 @@ def test_a_plain_folder_that_has_not_changed_is_not_read_again(
     assert index() == (False, ["clone"])
     (folder / "a.py").touch()
     unchanged, stages = index()
-    assert not unchanged and "read" in stages
+    assert not unchanged and "parse" in stages
     (folder / "a.py").write_text("a = 2\n")
     assert index()[0]

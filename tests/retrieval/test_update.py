@@ -291,8 +291,9 @@ def test_progress_counts_files_and_chunks(
     steps: list[Progress] = []
     index = build([tiny_repo], tmp_path / "index", fake_encoder, report=steps.append)
     order = list(dict.fromkeys(step.stage for step in steps))
-    assert order == ["clone", "read", "lexical", "lexical-ready", "embed"]
-    assert [step.done for step in steps if step.stage == "read"] == [1, 2, 3, 4, 5, 6, 7]
+    assert order == ["clone", "read", "parse", "lexical", "lexical-ready", "embed"]
+    for stage in ("read", "parse"):
+        assert [step.done for step in steps if step.stage == stage] == [1, 2, 3, 4, 5, 6, 7]
     last = steps[-1]
     assert last.stage == "embed" and last.done == last.total == len(index)
     index.close()

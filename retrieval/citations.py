@@ -1,0 +1,126 @@
+"""Citations in an answer: find them, and check them against the evidence they were made from.
+
+Pure functions on text: the chat shows only what passes here, and the evaluation of tuned models
+counts it.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from data_tools.chunk import Chunk
+from data_tools.permalink import line_link
+
+_CITATION = re.compile(
+    r"\[(?P<passage>\d{1,3})"
+    r"(?::\s*L?(?P<start>\d{1,7})(?:\s*[-–]\s*L?(?P<end>\d{1,7}))?"
+    r"|(?<!\w\[\d)(?<!\w\[\d\d))\]"  # `x[0]` is none
+    r"(?!\()"  # nor is a Markdown link's text
+)
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Lines of the evidence that an answer points to.
+
+    :param passage: 1-based number of the evidence.
+    :param url: link to the lines at the indexed commit, where there is one.
+    """
+
+    passage: int
+    repo: str
+    path: str
+    start_line: int
+    end_line: int
+    url: str | None
+
+    @property
+    def label(self) -> str:
+        """How it is shown: `path#Lx-Ly`."""
+        if self.start_line == self.end_line:
+            return f"{self.path}#L{self.start_line}"
+        return f"{self.path}#L{self.start_line}-L{self.end_line}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An answer whose citations were checked.
+
+    :param text: the answer without the citations that are not in the evidence.
+    :param citations: the distinct good ones, in the order of their first use.
+    :param dropped: the bad ones as they were written, in order.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    dropped: tuple[str, ...]
+
+
+def format_citation(passage: int, start_line: int, end_line: int) -> str:
+    """Write a citation as the model is asked to."""
+    return f"[{passage}:L{start_line}-L{end_line}]"
+
+
+def check_citations(
+    text: str, evidence: Sequence[Chunk], web_urls: Mapping[str, str | None]
+) -> Checked:
+    """Check every citation in `text` against the evidence.
+
+    A citation is good if its passage exists and its lines lie within it; `[n]` alone means the
+    whole passage. What looks like one inside code is left alone: `items[0]` is no citation.
+
+    :param web_urls: repository name → its page, for links.
+    """
+    good: dict[Citation, None] = {}
+    dropped: list[str] = []
+
+    def judge(match: re.Match[str]) -> str:
+        citation = _resolve(match, evidence, web_urls)
+        if citation is None:
+            dropped.append(match[0])
+            return ""
+        good[citation] = None
+        return format_citation(citation.passage, citation.start_line, citation.end_line)
+
+    checked = _replace_outside_code(text, judge)
+    if dropped:
+        checked = re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", checked, flags=re.MULTILINE)
+    return Checked(checked.strip(), tuple(good), tuple(dropped))
+
+
+def without_citations(text: str) -> str:
+    """Leave out every citation, good or bad, with the spaces before it."""
+    bare = _replace_outside_code(text, lambda match: "")
+    return re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", bare, flags=re.MULTILINE).strip()
+
+
+def _resolve(
+    match: re.Match[str], evidence: Sequence[Chunk], web_urls: Mapping[str, str | None]
+) -> Citation | None:
+    passage = int(match["passage"])
+    if not 1 <= passage <= len(evidence):
+        return None
+    chunk = evidence[passage - 1]
+    start = int(match["start"] or chunk.start_line)
+    end = int(match["end"] or (start if match["start"] else chunk.end_line))
+    if not chunk.start_line <= start <= end <= chunk.end_line:
+        return None
+    web_url = web_urls.get(chunk.repo)
+    url = line_link(web_url, chunk.commit, chunk.path, start, end) if web_url else None
+    return Citation(passage, chunk.repo, chunk.path, start, end, url)
+
+
+def _replace_outside_code(text: str, replace: Callable[[re.Match[str]], str]) -> str:
+    return "".join(
+        part if is_code else _CITATION.sub(replace, part) for part, is_code in _split_code(text)
+    )
+
+
+def _split_code(text: str) -> Iterator[tuple[str, bool]]:
+    position = 0
+    for match in _CODE.finditer(text):
+        yield text[position : match.start()], False
+        yield match[0], True
+        position = match.end()
+    yield text[position:], False
