@@ -17,6 +17,7 @@
     ├── DatasetError           a dataset that is missing, damaged, or not fit for its use
     ├── TrainingError          a run that cannot go on: too large a batch, a loss that is no number
     ├── ModelError             a model, tokenizer or adapter that cannot be used, or does not fit
+    ├── TrackingError          where runs and models are recorded cannot be read or written
     ├── WorseModelError        a tuned model that does less well than the one it was made from
     └── PortInUseError         the page cannot be served at the address asked for
 
@@ -83,6 +84,10 @@ class TrainingError(CodeQAError):
 
 class ModelError(CodeQAError):
     """A model, tokenizer or adapter cannot be loaded, or does not fit what it is used with."""
+
+
+class TrackingError(CodeQAError):
+    """Where runs and models are recorded, MLflow or another service, cannot be read or written."""
 
 
 class WorseModelError(CodeQAError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,18 @@ from pathlib import Path
 from data_tools.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What libraries say of it that write files by themselves: safetensors, and torch.
+_SAID_FULL = re.compile(
+    rf"\(os error ({'|'.join(map(str, _FULL))})\)|file write failed|\bunexpected pos \d"
+)
 
 
 @contextlib.contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
     """Turn an `OSError` met while writing below `folder` into one that names the fix.
 
-    :raises StorageError: in place of any `OSError`.
+    :raises StorageError: in place of any `OSError`, and of what torch and safetensors raise when
+        the disk is full.
     """
     try:
         yield
@@ -24,6 +30,10 @@ def storage_errors(folder: Path) -> Iterator[None]:
             raise disk_full(folder) from error
         reason = error.strerror or str(error)
         raise StorageError(f"cannot write to {folder} ({reason}); choose another folder") from error
+    except Exception as error:
+        if not _SAID_FULL.search(str(error)):
+            raise
+        raise disk_full(folder) from error
 
 
 def disk_full(folder: Path) -> StorageError:
