@@ -93,6 +93,14 @@ class Architecture(Strict):
     max_tokens: int = Field(2048, ge=16)
     tie_embeddings: bool = True
 
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "Architecture":
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("`hidden_size` must be an even multiple of `heads`")
+        if self.heads % self.key_value_heads:
+            raise ValueError("`heads` must be a multiple of `key_value_heads`")
+        return self
+
 
 class Lora(Strict):
     """Low-rank adapters (Hu et al., arXiv:2106.09685).
@@ -152,7 +160,8 @@ class Data(Strict):
     """What is trained on: `streams` of shards to pretrain, `pairs` to instruct.
 
     :param streams: MDS datasets; several are mixed, one of them against forgetting (replay).
-    :param pairs: JSONL files, or folders of `train.jsonl` and `validation.jsonl`.
+    :param pairs: JSONL files, folders of `train.jsonl` and `validation.jsonl`, versions
+        `NAME@HASH`, or datasets of the Hugging Face hub, `hf://OWNER/NAME`.
     :param template: how fields of a row become a conversation: the name of a shipped template,
         or a template's own keys. Default: rows that are conversations already.
     :param max_tokens: longest training sequence of pairs, in tokens; longer pairs are left out,
@@ -165,6 +174,12 @@ class Data(Strict):
     template: str | dict[str, str] | None = None
     max_tokens: int = Field(2048, ge=16)
     packing: bool = True
+
+    @model_validator(mode="after")
+    def _all_weights_or_none(self) -> "Data":
+        if len({stream.weight is None for stream in self.streams}) > 1:
+            raise ValueError("give every stream a `weight`, or none of them")
+        return self
 
 
 class Batch(Strict):
@@ -268,7 +283,7 @@ class TrainConfig(Strict):
             raise ValueError("`objective: pretrain` needs `data.streams`, and no `data.pairs`")
         if self.objective == "instruct" and (not self.data.pairs or self.data.streams):
             raise ValueError("`objective: instruct` needs `data.pairs`, and no `data.streams`")
-        if self.duration.unit == "dur":
+        if self.duration.unit == "dur" or not self.duration.value:
             raise ValueError("`duration` must be epochs or batches, such as 1ep or 200ba")
         return self
 

@@ -42,10 +42,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc] # it ships withou
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML file that holds one mapping.
+    """Read a YAML file that holds one mapping; `FILE#KEY` is the mapping that stands at this key.
 
     :raises ConfigError: it cannot be read, is no YAML, gives a key twice, or is no mapping.
     """
+    path, sign, key = str(file).rpartition("#")
+    if sign and not file.exists():
+        content = read_yaml(Path(path)).get(key)
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path} has no keys and values at `{key}`")
+        return content
     try:
         content = _UniqueKeyLoader(file.read_text("utf-8")).get_single_data()
     except OSError as error:
