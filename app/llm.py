@@ -1,8 +1,9 @@
 """A LangChain chat model from a spec, or none.
 
-A spec is `none`, the base URL of an OpenAI-compatible server (vLLM or any other), or a
-Hugging Face model: a folder or a name. Whatever goes wrong, now or in the middle of an
-answer, is a `LanguageModelError` of one line that names the fix and holds no credentials.
+A spec is `none`, the base URL of an OpenAI-compatible server (vLLM or any other), a
+Hugging Face model (a folder or a name), or one of MLflow's registry of models
+(`models:/codeqa@champion`). Whatever goes wrong, now or in the middle of an answer, is a
+`CodeQAError` of one line that names the fix and holds no credentials.
 
 It does not retry: a person waits for the answer, and an error now beats an answer in four
 minutes. It switches no tracing on, and nothing but the model is asked.
@@ -32,13 +33,15 @@ def open_chat_model(
     """Open the language model that `spec` names, and check that it is there.
 
     :param spec: `none`; a base URL, with or without `/v1`; a Hugging Face folder (a model,
-        or a PEFT adapter) or name. A server's key is read from `OPENAI_API_KEY`.
+        or a PEFT adapter) or name; `models:/NAME@ALIAS`, which MLflow's registry knows. A
+        server's key is read from `OPENAI_API_KEY`.
     :param model: which of a server's models; not needed where it has one.
     :param timeout_s: the longest wait for a server's next piece of text, in seconds.
     :param temperature: 0 is greedy.
     :param max_tokens: the longest answer, in tokens.
     :return: None for the spec `none`.
     :raises LanguageModelError: there is no such model, or it does not answer.
+    :raises ModelError: the registry has no such model, or it is not what was registered.
     """
     if spec == "none":
         return None
@@ -58,6 +61,10 @@ def open_chat_model(
         )
     from app.llm_folder import load_folder
 
+    if spec.startswith("models:/"):
+        from training.registry import resolve_model
+
+        spec = resolve_model(spec)
     return load_folder(spec, temperature=temperature, max_tokens=max_tokens)
 
 
