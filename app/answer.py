@@ -9,9 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from app import citations, extractive, followup
-from app.citations import Citation
+from app import extractive, followup
 from data_tools.errors import LanguageModelError
+from retrieval import citations
+from retrieval.citations import Citation
 from retrieval.index import CodeIndex
 from retrieval.lexical import query_tokens
 from retrieval.prompt import (

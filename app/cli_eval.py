@@ -17,7 +17,7 @@ SEARCH_MODES = ("hybrid", "lexical", "dense")
 
 def add_eval(commands: Commands) -> None:
     """Add `eval` and what can be measured."""
-    summary = "Measure how well an index finds what a question set asks for, or make such a set."
+    summary = "Measure how well an index finds, or a model answers; or make a question set."
     parser = commands.add_parser(
         "eval",
         help=summary,
@@ -28,6 +28,7 @@ def add_eval(commands: Commands) -> None:
         dest="evaluation", metavar="WHAT", required=True, help="what to do"
     )
     _add_eval_retrieval(subparsers)
+    _add_eval_model(subparsers)
     _add_eval_make_questions(subparsers)
 
 
@@ -75,6 +76,92 @@ def _add_eval_retrieval(subparsers: Commands) -> None:
     )
     parser.add_argument(
         "--per-question", metavar="FILE", help="write each question's values and hits as JSONL"
+    )
+
+
+def _add_eval_model(subparsers: Commands) -> None:
+    parser = add_command(
+        subparsers,
+        "model",
+        "Measure a language model beside its base: bits per byte, answers, citations, refusals.",
+        "codeqa eval model tuned/ --base Qwen/Qwen3-4B --pairs raft/ --index index/",
+        module="app.model_evaluation",
+        function="run_eval_model",
+    )
+    parser.add_argument(
+        "tuned",
+        nargs="?",
+        metavar="MODEL",
+        help="Hugging Face folder or name, an adapter's folder, or models:/NAME@ALIAS",
+    )
+    parser.add_argument(
+        "--base",
+        "--against",
+        metavar="MODEL",
+        help="what it is compared with, with 95 %% intervals of the differences; with --url "
+        "another model of that server",
+    )
+    parser.add_argument(
+        "--adapter", metavar="DIR", help="measure MODEL with this adapter, against MODEL without"
+    )
+    parser.add_argument(
+        "--url", metavar="URL", help="instead of MODEL: an OpenAI-compatible server such as vLLM"
+    )
+    parser.add_argument("--model", metavar="NAME", help="which of the server's models")
+    parser.add_argument(
+        "--pairs", metavar="DATASET", help="held-out pairs: a folder of `codeqa qa-pairs`, or NAME"
+    )
+    parser.add_argument(
+        "--corpus", metavar="DIR", help="flattened texts that --dataset was made from"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="DATASET",
+        help="says which files were held out: a folder of `codeqa convert`, or NAME",
+    )
+    parser.add_argument(
+        "--replay", metavar="FILE|DIR", help="text that is no code of the repository"
+    )
+    parser.add_argument(
+        "--questions",
+        action="append",
+        metavar="FILE",
+        help="question set that says the answers (docs/questions.md); may be given several times",
+    )
+    parser.add_argument(
+        "--index", metavar="DIR", help="index that passages are taken from; default none"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("validation", "test"),
+        default="test",
+        help="which part of pairs and files was held out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="at most N files, pairs and questions each"
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=positive,
+        default=128,
+        metavar="N",
+        help="longest answer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lm-eval",
+        metavar="TASKS",
+        help="public benchmarks too, such as arc_easy,piqa; needs lm_eval",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget what was answered in evaluations before"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", metavar="FILE.json", help="write that object to a file")
+    parser.add_argument(
+        "--plot",
+        type=picture,
+        metavar="FILE",
+        help="draw what context is worth to each model: .png or .svg",
     )
 
 

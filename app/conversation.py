@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
-from app.citations import Checked, check_citations
 from data_tools.errors import CodeQAError
+from retrieval.citations import Checked, check_citations
 from retrieval.prompt import Turn
 from retrieval.search import Hit
 

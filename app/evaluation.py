@@ -67,14 +67,14 @@ def run_eval_retrieval(options: argparse.Namespace) -> None:
         evaluations = [_evaluate(configuration, questions) for configuration in configurations]
     report = describe(options.questions, configurations, evaluations) | {"missing": missing}
     if options.per_question:
-        _write(Path(options.per_question), _question_lines(configurations, evaluations))
+        write_whole(Path(options.per_question), _question_lines(configurations, evaluations))
     if options.plot:
         from app.recall_picture import draw_recall
 
         names = [configuration.name for configuration in configurations]
         file = Path(options.plot)
         drawn = draw_recall(dict(zip(names, evaluations, strict=True)), file.suffix[1:])
-        _write(file, [drawn])
+        write_whole(file, [drawn])
     if options.json:
         print_json(report)
     else:
@@ -233,7 +233,7 @@ def _question_lines(
             yield json.dumps(record).encode() + b"\n"
 
 
-def _write(file: Path, parts: Iterable[bytes]) -> None:
+def write_whole(file: Path, parts: Iterable[bytes]) -> None:
     """Write a file whole or not at all."""
     partial = file.with_name(f"{file.name}.partial")
     with storage_errors(file.parent):

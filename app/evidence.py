@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlsplit
 
-from app.citations import Citation
 from app.conversation import Exchange, check
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
+from retrieval.citations import Citation
 from retrieval.search import Hit
 
 HOSTS = {

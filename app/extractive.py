@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.citations import format_citation
 from app.snippets import Snippet, cut_snippets
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
 from data_tools.text import split_lines
+from retrieval.citations import format_citation
 from retrieval.embedder import Embedder
 from retrieval.lexical import query_tokens
 from retrieval.question_kind import MAX_NAME_WORDS, question_words

@@ -7,13 +7,13 @@ another host but links that a person clicks.
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from app.citations import Checked, Citation
 from app.conversation import Exchange, check
 from app.evidence import SHORT_COMMIT, anchor, count_of, is_web
 from app.markdown import cut_half_citation, render_markdown
 from app.workspace import Status
 from data_tools.progress import Progress
 from data_tools.sources import WORKTREE
+from retrieval.citations import Checked, Citation
 from retrieval.generations import Manifest, RepositoryRecord
 
 

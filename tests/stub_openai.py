@@ -30,6 +30,10 @@ an attribute and may be changed while the server runs.
 `bad_gateway`     502 with a web page, as from a proxy whose server is down
 ================  ===============================================================
 
+`log_shares`, a function from a prompt to its tokens and their log probabilities, makes it serve
+`/v1/completions` with `echo` and `logprobs` as well, with one more token as the answer; without
+it, that is 404.
+
 With `api_key` set, any other key gets `unauthorized`. A model that is not in `models` gets
 `unknown_model`. A fault that waits ends when the client goes or the server closes.
 """
@@ -64,6 +68,8 @@ Fault = (
         "bad_gateway",
     ]
 )
+
+LogShares = Callable[[str], tuple[list[str], list[float | None]]]
 
 STATUSES = {"unauthorized": 401, "unknown_model": 404, "context_length": 400, "rate_limit": 429}
 HALFWAY = ("stall", "drop", "truncate", "error_event")
@@ -100,6 +106,7 @@ class StubOpenAI:
         api_key: str | None = None,
         fault: Fault | None = None,
         models_fault: Fault | None = None,
+        log_shares: LogShares | None = None,
     ) -> None:
         self.reply = reply
         self.models = models
@@ -108,6 +115,7 @@ class StubOpenAI:
         self.api_key = api_key
         self.fault = fault
         self.models_fault = models_fault
+        self.log_shares = log_shares
         self.requests: list[StubRequest] = []
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -182,7 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = stub.models_fault if listing else stub.fault
         if stub.api_key and self.headers["Authorization"] != f"Bearer {stub.api_key}":
             fault = "unauthorized"
-        if not listing and self.path != "/v1/chat/completions":
+        scoring = self.path == "/v1/completions" and stub.log_shares is not None
+        if not listing and not scoring and self.path != "/v1/chat/completions":
             self._send_json(404, {"detail": "Not Found"})
         elif not listing and not fault and self.request_seen.body["model"] not in stub.models:
             self._send_fault("unknown_model")
@@ -191,6 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif listing:
             models = [{"id": name, "object": "model"} for name in stub.models]
             self._send_json(200, {"object": "list", "data": models})
+        elif scoring:
+            self._send_json(200, self._scores())
         else:
             deltas = [] if fault == "empty" else stub.deltas(self.request_seen.messages)
             if self.request_seen.body.get("stream"):
@@ -271,6 +282,15 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return {**self._envelope("chat.completion", choice), "usage": usage}
+
+    def _scores(self) -> dict[str, Any]:
+        assert self.server.stub.log_shares and self.request_seen.body["echo"]
+        prompt = self.request_seen.body["prompt"]
+        tokens, log_shares = self.server.stub.log_shares(prompt)
+        found = {"tokens": [*tokens, "!"], "token_logprobs": [*log_shares, -1.0]}
+        choice = {"index": 0, "text": f"{prompt}!", "logprobs": found, "finish_reason": "length"}
+        usage = {"prompt_tokens": len(tokens), "completion_tokens": 1, "total_tokens": 1}
+        return {**self._envelope("text_completion", choice), "usage": usage}
 
     def _envelope(self, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
         model = self.request_seen.body["model"]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from html import escape
 
 from app.answer import Answer
-from app.citations import Citation
 from app.conversation import Exchange
 from app.evidence import anchor, evidence_html
 from data_tools.chunk import Chunk
 from data_tools.text import split_lines
+from retrieval.citations import Citation
 from retrieval.search import Hit
 from tests.fakes import MakeChunk
 

@@ -3,11 +3,11 @@
 import pytest
 
 from app.answer import Answer
-from app.citations import Citation
 from app.conversation import Exchange
 from app.render import answer_html, banner_html, header_html, question_html, welcome_html
 from app.workspace import Status
 from data_tools.progress import Progress
+from retrieval.citations import Citation
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
 from retrieval.search import Hit
 from tests.fakes import MakeChunk

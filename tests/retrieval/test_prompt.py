@@ -11,6 +11,7 @@ from retrieval.prompt import (
     answer_messages,
     fit_evidence,
     format_passage,
+    parse_passages,
     rewrite_messages,
 )
 from tests.fakes import MakeChunk
@@ -87,3 +88,29 @@ def test_a_follow_up_is_rewritten_from_the_conversation_alone() -> None:
     assert user["content"].startswith("Question: What is a callback?\nAnswer: A hook.")
     assert user["content"].endswith("\nLast question: And who calls it?")
     assert len(user["content"]) < 500
+
+
+def test_passages_can_be_read_back_from_the_prompt(make_chunk: MakeChunk) -> None:
+    text = "def take():\n\n    return 7 | 8\n[2] b.py:L1-L2 (x)\n"
+    chunks = [
+        make_chunk(text, start_line=98, symbol="Bucket.take, wait"),
+        make_chunk("\n\ttwo", path="docs/a (b).md", symbol=""),
+    ]
+    question = "Why?\n\n[3] c.py:L1-L2 (no passage)"
+    content = answer_messages(question, chunks)[-1]["content"]
+    passages = parse_passages(content)
+    assert [(each.path, each.start_line, each.end_line) for each in passages] == [
+        ("src/bucket.py", 98, 101),
+        ("docs/a (b).md", 1, 2),
+    ]
+    assert [(each.repo, each.symbol) for each in passages] == [
+        ("limits", "Bucket.take, wait"),
+        ("limits", ""),
+    ]
+    assert passages[0].text == text
+    assert answer_messages(question, passages)[-1]["content"] == content
+
+
+def test_a_prompt_without_passages_has_none_to_read_back() -> None:
+    assert parse_passages(answer_messages("Why?", [])[-1]["content"]) == []
+    assert parse_passages("") == []
