@@ -10,6 +10,7 @@ HOST =# address the chat listens on; default 127.0.0.1
 PORT =# port the chat listens on; default 7860
 CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
 PARTS =# `make bench`: some of speed, quality, tuning, scale, ablation; default all but the last
+SET =# `make tune`: values of the job, as in SET="parameters.pretrain.duration=60ba env_variables.REPO=URL"
 ARGS =# `make test`: more for pytest, as in ARGS="-k clone -x"
 PYTHON =# Python 3.11 or newer for .venv; default the first one found
 
@@ -17,10 +18,14 @@ VENV = .venv
 # Made last, so each stands for a step that went through to its end.
 REQUIREMENTS = $(VENV)/.requirements
 INSTALLED = $(VENV)/.installed
+SPARK = $(VENV)/.spark
+QLORA = $(VENV)/.qlora
+# SkyPilot needs other versions of packages than codeqa does: an environment of its own.
+SKYPILOT = build/skypilot
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help chat test install lint bench
+.PHONY: help chat test tune deploy install spark qlora skypilot lint bench
 
 help: ## list the targets and their options
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -37,7 +42,24 @@ option = $(if $(2),--$(1) '$(2)')
 test: $(INSTALLED) ## run every test
 	$(VENV)/bin/python -m pytest $(ARGS)
 
+tune: $(INSTALLED) ## run the tuning pipeline on this repository, with a model small enough for a laptop
+	$(VENV)/bin/codeqa run -f mcli_yamls/pipeline_cpu.yaml $(foreach value,$(SET),--set '$(value)')
+
+deploy: $(INSTALLED) ## write the deployments of both models into build/deploy/, for SkyPilot
+	@mkdir -p build/deploy
+	@for job in mcli_yamls/*_deploy_*.yaml; do \
+		task=build/deploy/$${job##*/}; \
+		$(VENV)/bin/codeqa run -f "$$job" --to skypilot > "$$task" || exit 1; \
+		echo "$$task: launch it with sky serve up $$task, or with mcli deploy -f $$job"; \
+	done
+
 install: $(INSTALLED) ## make .venv with all that codeqa needs
+
+spark: $(SPARK) ## install what `codeqa convert --engine spark` needs, but Java
+
+qlora: $(QLORA) ## install what tuning on 4-bit weights needs (`method: qlora`)
+
+skypilot: $(SKYPILOT)/.installed ## install SkyPilot beside, so that tests can check what is rendered for it
 
 lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff check .
@@ -74,4 +96,19 @@ $(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt
 $(INSTALLED): $(REQUIREMENTS) pyproject.toml
 	@rm -f $@
 	$(VENV)/bin/python -m pip install --no-input --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(SPARK): $(INSTALLED) requirements-spark.txt
+	@rm -f $@
+	$(VENV)/bin/python -m pip install --no-input -r requirements-spark.txt
+	@touch $@
+
+$(QLORA): $(INSTALLED) requirements-qlora.txt
+	@rm -f $@
+	$(VENV)/bin/python -m pip install --no-input -r requirements-qlora.txt
+	@touch $@
+
+$(SKYPILOT)/.installed: | $(INSTALLED)
+	$(VENV)/bin/python -m venv --clear $(SKYPILOT)
+	$(SKYPILOT)/bin/python -m pip install --no-input skypilot==0.14.1
 	@touch $@

@@ -11,7 +11,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from app.cli_data import add_convert, add_datasets, add_tokenizer
 from app.cli_eval import add_eval
+from app.cli_models import add_adapters, add_export, add_runs
 from app.cli_options import (
     DEFAULT_INDEX,
     REPO_HELP,
@@ -23,7 +25,8 @@ from app.cli_options import (
     add_model_options,
     port,
 )
-from app.cli_tuning import add_tune_retriever
+from app.cli_tuning import add_qa_pairs, add_run, add_train, add_tune_retriever
+from app.parameters import expand_parameters
 from data_tools.errors import CodeQAError
 
 DEFAULT_PORT = 7860
@@ -32,11 +35,13 @@ DEFAULT_PORT = 7860
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _stay_private()
-    options = make_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
+        parser = make_parser()
+        words = sys.argv[1:] if arguments is None else arguments
+        options = parser.parse_args(expand_parameters(parser, words))
         options.run(options)
         sys.stdout.flush()
     except CodeQAError as error:
@@ -63,6 +68,7 @@ def _stay_private() -> None:
         os.environ.setdefault(name, "false")
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "VLLM_NO_USAGE_STATS"):
         os.environ.setdefault(name, "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -78,7 +84,16 @@ def make_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_flatten(commands)
     add_eval(commands)
+    add_tokenizer(commands)
+    add_convert(commands)
+    add_datasets(commands)
+    add_qa_pairs(commands)
     add_tune_retriever(commands)
+    add_train(commands)
+    add_runs(commands)
+    add_export(commands)
+    add_adapters(commands)
+    add_run(commands)
     return parser
 
 
@@ -175,3 +190,7 @@ def _add_flatten(commands: Commands) -> None:
     )
     parser.add_argument("repos", nargs="+", metavar="REPO", help=REPO_HELP)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into")
+
+
+if __name__ == "__main__":  # `python -m app.cli`, as processes that train together are started
+    sys.exit(main())

@@ -28,6 +28,12 @@ def add_command(
     parser = commands.add_parser(
         name, help=summary, description=summary, epilog=f"example: {example}"
     )
+    parser.add_argument(
+        "--parameters",
+        metavar="FILE[#KEY]",
+        help="YAML file of options and arguments not given here, such as `concat_tokens: 2048`; "
+        "of a KEY in it, where one is named",
+    )
     called = function or f"run_{name.replace('-', '_')}"
     parser.set_defaults(run=functools.partial(_run, module, called))
     return parser
@@ -65,7 +71,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         default="none",
         help="`none` (answers are quotations), the URL of an OpenAI-compatible server such as "
-        "vLLM, or a Hugging Face folder or name (default: %(default)s)",
+        "vLLM, a Hugging Face folder or name, or models:/NAME@ALIAS (default: %(default)s)",
     )
     parser.add_argument("--model", metavar="NAME", help="which of the server's models")
     parser.add_argument(

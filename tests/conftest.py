@@ -155,7 +155,10 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
         for name in [name for name in os.environ if name.startswith("GIT_CONFIG_COUNT")]:
             patch.delenv(name)
-        for name in ("GIT_TOKEN", "GIT_ASKPASS", "SSH_ASKPASS", "CODEQA_INDEX"):
+        for name in (
+            *("GIT_TOKEN", "GIT_ASKPASS", "SSH_ASKPASS", "CODEQA_INDEX", "CODEQA_DATASETS"),
+            *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "CUSTOM_LORA_ADAPTERS_DIR"),
+        ):
             patch.delenv(name, raising=False)
         yield
 

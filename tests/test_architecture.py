@@ -21,6 +21,7 @@ FORBIDDEN_OPTIONS = {
 }
 HEAVY_MODULES = {
     "torch",
+    "mlflow",
     "transformers",
     "sentence_transformers",
     "gradio",
