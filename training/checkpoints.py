@@ -21,6 +21,7 @@ from data_tools.progress import Progress, ReportProgress
 from data_tools.storage import storage_errors
 
 STATE = "run_state.json"
+FORMAT = 1  # of what stands in it
 _PREFIX = "step-"
 _DRAFT = ".draft-"
 
@@ -118,13 +119,13 @@ def step_of(checkpoint: Path) -> int:
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Write what a run needs to go on, besides what transformers writes."""
-    (folder / STATE).write_text(json.dumps(state), "utf-8")
+    (folder / STATE).write_text(json.dumps({"format": FORMAT, **state}), "utf-8")
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Read what `write_state` wrote.
 
-    :raises TrainingError: the checkpoint is damaged.
+    :raises TrainingError: the checkpoint is damaged, or of another version of codeqa.
     """
     try:
         state: dict[str, Any] = json.loads((checkpoint / STATE).read_text("utf-8"))
@@ -133,6 +134,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
             f"the checkpoint {checkpoint} is damaged; remove its folder, and the run goes on from "
             "the one before"
         ) from error
+    if state.pop("format", None) != FORMAT:
+        raise TrainingError(
+            f"the checkpoint {checkpoint} was written by another version of codeqa; go on with "
+            "that one, or give another `output`"
+        )
     return state
 
 

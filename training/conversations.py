@@ -67,6 +67,16 @@ def read_pairs(data: Data, seed: int) -> Pairs:
     return Pairs(train, validation, left_out, versions)
 
 
+def pair_versions(sources: Sequence[str]) -> list[str] | None:
+    """Name the sources as they are now, `NAME@HASH` each; None if the hub would have to be asked.
+
+    :raises DatasetError: one is missing or damaged.
+    """
+    if any(source.startswith(HUB) for source in sources):
+        return None
+    return [_open(source)[1] for source in sources]
+
+
 def hold_out(
     conversations: Sequence[Conversation], seed: int, share: float = VALIDATION_SHARE
 ) -> tuple[list[Conversation], list[Conversation]]:

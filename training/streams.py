@@ -82,10 +82,7 @@ def open_sources(streams: Sequence[Stream], tokenizer: "PreTrainedTokenizerBase"
 
 def _open_source(stream: Stream, tokenizer: "PreTrainedTokenizerBase") -> Source:
     location = locate(stream.dataset)
-    if "://" in location:
-        manifest = parse_manifest(read_text(f"{location.rstrip('/')}/{MANIFEST}"), location)
-    else:
-        manifest = read_manifest(Path(location))
+    manifest = _read_manifest(location)
     if manifest.kind != "mds":
         raise DatasetError(
             f"{manifest.version} holds {manifest.kind}, and pretraining reads MDS; make it with "
@@ -100,6 +97,20 @@ def _open_source(stream: Stream, tokenizer: "PreTrainedTokenizerBase") -> Source
         )
     _check_tokenizer(manifest, tokenizer)
     return Source(location, manifest, stream.split, stream.weight)
+
+
+def stream_versions(streams: Sequence[Stream]) -> list[str]:
+    """Name the datasets as they are now, `NAME@HASH` each.
+
+    :raises DatasetError: one is missing or damaged.
+    """
+    return [_read_manifest(locate(stream.dataset)).version for stream in streams]
+
+
+def _read_manifest(location: str) -> DatasetManifest:
+    if "://" in location:
+        return parse_manifest(read_text(f"{location.rstrip('/')}/{MANIFEST}"), location)
+    return read_manifest(Path(location))
 
 
 def _check_tokenizer(manifest: DatasetManifest, tokenizer: "PreTrainedTokenizerBase") -> None:

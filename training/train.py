@@ -5,10 +5,12 @@ checkpoint, with the batches and losses that it would have had. Nothing is downl
 configuration names.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_tools.errors import DatasetError
 from data_tools.progress import Progress, ReportProgress
 from training.config import TrainConfig
 from training.run_folder import LOG, RunFolder, read_log
@@ -39,7 +41,7 @@ class TrainReport:
 def train(config: TrainConfig, report: ReportProgress = lambda progress: None) -> TrainReport:
     """Train as configured; goes on from the last checkpoint if there is one.
 
-    :raises ConfigError: the folder holds another run.
+    :raises ConfigError: the folder holds another run, or one on other data.
     :raises DatasetError: a dataset is missing, damaged, or of another tokenizer.
     :raises ModelError: the model or the tokenizer cannot be loaded.
     :raises TrainingError: the run cannot go on; its checkpoints are intact.
@@ -48,6 +50,10 @@ def train(config: TrainConfig, report: ReportProgress = lambda progress: None) -
     folder = RunFolder(config)
     folder.check()
     if folder.is_finished:
+        with contextlib.suppress(DatasetError):  # data that is gone has not changed
+            versions = _data_versions(config)
+            if versions is not None:
+                folder.check_facts(versions)
         return _make_report(folder, "already finished")
     from training.model import quiet_libraries
 
@@ -62,6 +68,17 @@ def train(config: TrainConfig, report: ReportProgress = lambda progress: None) -
         _leave_together()
         run.folder.unlock()
     return _make_report(folder, status)
+
+
+def _data_versions(config: TrainConfig) -> list[str] | None:
+    """Name the data of a run as it is now; None where that would take the network."""
+    if config.objective == "pretrain":
+        from training.streams import stream_versions
+
+        return stream_versions(config.data.streams)
+    from training.conversations import pair_versions
+
+    return pair_versions(config.data.pairs)
 
 
 def _prepare(run: "Run") -> "RunTrainer":

@@ -86,7 +86,7 @@ class RunTrainer(Trainer):
         self.parts = parts
         self.remove_callback(PrinterCallback)  # it prints to stdout
         before = read_state(parts.resume) if parts.resume else {}
-        if before and before["sharded"] != self.is_fsdp_enabled:
+        if before and before["sharded"] is not self.is_fsdp_enabled:
             way = "fsdp" if before["sharded"] else "ddp"
             raise TrainingError(
                 f"{parts.resume} was written with parallel={way}; set that and start as many "

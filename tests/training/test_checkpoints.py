@@ -58,6 +58,9 @@ def test_a_process_that_does_not_write_removes_nothing(tmp_path: Path) -> None:
 def test_a_damaged_state_names_the_checkpoint_to_remove(tmp_path: Path) -> None:
     write_state(tmp_path, {"microbatch": 4})
     assert read_state(tmp_path) == {"microbatch": 4}
+    (tmp_path / "run_state.json").write_text('{"microbatch": 4}')
+    with pytest.raises(TrainingError, match="another version of codeqa"):
+        read_state(tmp_path)
     (tmp_path / "run_state.json").write_text("{", "utf-8")
     with pytest.raises(TrainingError, match=rf"{tmp_path} is damaged; remove its folder"):
         read_state(tmp_path)
