@@ -2,19 +2,16 @@
 
     .venv/bin/python -m benchmarks.training                # 1.1 billion weights, on a GPU
     .venv/bin/python -m benchmarks.training --size tiny    # 4 million, on any machine
-    .venv/bin/python -m benchmarks.training --size tiny --reading
 
 Runs are those of `codeqa train`: MDS shards, bf16 where the hardware multiplies it, all weights
-and LoRA. `--reading` trains on MDS shards and on a plain memory-mapped file of the same tokens in
-turn, and compares. Tokens are drawn at random, so nothing is said of what is learned.
+and LoRA. Tokens are drawn at random, so nothing is said of what is learned.
 """
 
 import argparse
 import itertools
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +34,6 @@ from training.run_folder import read_log
 
 SKIPPED_STEPS = 3  # memory is being set up, kernels are being compiled
 MEASURED_STEPS = 20
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--microbatch", type=int, metavar="N", help="default: what fits")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--recompute", action="store_true", help="gradient checkpointing")
-    parser.add_argument("--reading", action="store_true", help="compare with a memory-mapped file")
     options = parser.parse_args(arguments)
     from training.launch import share_cores
 
@@ -113,11 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_libraries()
     try:
         with tempfile.TemporaryDirectory(prefix="codeqa-bench-") as folder:
-            bench = _Bench(Path(folder), SIZES[options.size], options)
-            if options.reading:
-                bench.compare_reading()
-            else:
-                bench.print_methods()
+            _Bench(Path(folder), SIZES[options.size], options).print_methods()
     except CodeQAError as error:
         print(f"nothing is measured: {error}", file=sys.stderr)
         return 1
@@ -153,19 +144,6 @@ class _Bench:
                 flush=True,
             )
 
-    def compare_reading(self) -> None:
-        """Print tokens a second from MDS shards and from a plain file, in turn."""
-        plain = self._folder / "tokens.bin"
-        self._tokens.tofile(plain)
-        print("| round | MDS, tokens/s | memory-mapped, tokens/s | ratio |\n|---|---|---|---|")
-        ratios = []
-        for number in range(1, ROUNDS + 1):
-            shards = self._measure(self._config("full")).tokens_per_s
-            mapped = self._measure(self._config("full"), plain).tokens_per_s
-            ratios.append(shards / mapped)
-            print(f"| {number} | {shards:,.0f} | {mapped:,.0f} | {ratios[-1]:.3f} |", flush=True)
-        print(f"\nmedian ratio {statistics.median(ratios):.3f}")
-
     def _config(self, method: str) -> TrainConfig:
         model: dict[str, Any]
         if method == "lora":
@@ -192,16 +170,13 @@ class _Bench:
         }
         return TrainConfig.model_validate(content)
 
-    def _measure(self, config: TrainConfig, plain: Path | None = None) -> Measure:
+    def _measure(self, config: TrainConfig) -> Measure:
         """Train, and read the speed off the log, from the first measured step to the last."""
         from training import pretrain
         from training.run import open_run
 
         run = open_run(config, lambda progress: None)
         trainer = pretrain.prepare(run)
-        if plain is not None:
-            rows, size = np.memmap(plain, np.int32).reshape(self._tokens.shape), self._size.batch
-            trainer.get_train_dataloader = lambda: _PlainLoader(rows, size)  # type: ignore
         model: Any = trainer.model
         weights = sum(each.numel() for each in model.parameters())
         trainer.save_model = lambda *_, **__: None  # type: ignore # tens of gigabytes
@@ -252,25 +227,6 @@ class _Bench:
             ),
         )
         write_manifest(folder, manifest)
-
-
-class _PlainLoader:
-    """Batches of a memory-mapped file, in its order."""
-
-    def __init__(self, rows: Any, size: int) -> None:  # noqa: ANN401
-        self._rows = rows
-        self._size = size
-        self.dataset = rows
-
-    def __len__(self) -> int:
-        return len(self._rows) // self._size
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        import torch
-
-        for start in range(0, len(self._rows), self._size):
-            rows = torch.from_numpy(self._rows[start : start + self._size].astype(np.int64))
-            yield {"input_ids": rows, "labels": rows.clone()}
 
 
 def _make_tokenizer(vocabulary: int) -> Any:  # noqa: ANN401

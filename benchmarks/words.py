@@ -27,6 +27,7 @@ from retrieval.index import index_repositories
 
 QUESTION = "Where is the configuration read?"
 ROUNDS = 7
+HEADER = "| words of | MB of text | seconds, median | least | most | MB/s, median |"
 
 
 class _ReadyError(Exception):
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
     options = parser.parse_args(arguments)
     embedder = open_embedder()
-    print("| words of | MB of text | seconds, median | least | most | MB/s, median |")
-    print("|---|---|---|---|---|---|")
+    header = f"{HEADER}\n|---|---|---|---|---|---|\n"
     try:
         for repo in options.repos:
             with _one_core():
@@ -50,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             middle = statistics.median(seconds)
             name = repo.partition("@")[0].rstrip("/").rpartition("/")[2]
             print(
-                f"| {name} | {megabytes:.1f} | {middle:.3f} | {min(seconds):.3f} "
+                f"{header}| {name} | {megabytes:.1f} | {middle:.3f} | {min(seconds):.3f} "
                 f"| {max(seconds):.3f} | {megabytes / middle:.1f} |",
                 flush=True,
             )
+            header = ""
     except CodeQAError as error:
         print(f"words are not measured: {error}", file=sys.stderr)
         return 1
