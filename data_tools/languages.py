@@ -7,6 +7,7 @@ reason), so that data dumps and assets never reach an index by accident.
 import posixpath
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Kind(StrEnum):
@@ -119,6 +120,7 @@ _BY_SUFFIX = {suffix: language for language in LANGUAGES for suffix in language.
 _BY_FILE_NAME = {name: language for language in LANGUAGES for name in language.file_names}
 
 
+@lru_cache(maxsize=1024)  # asked several times of one file after another
 def detect_language(path: str) -> Language | None:
     """Return the language of the file at `path` (POSIX, relative), or None if not known."""
     name = posixpath.basename(path)

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -300,10 +300,4 @@ def make_source_file(repository: Repository, path: str, data: bytes) -> SourceFi
 
 def safe_relative_path(path: str) -> bool:
     """Tell whether `path` from a git tree stays inside the repository when written to disk."""
-    pure = PurePosixPath(path)
-    return (
-        path == str(pure)  # else it holds `.`, or nothing, between two slashes
-        and not pure.is_absolute()
-        and ".." not in pure.parts
-        and path.isprintable()
-    )
+    return path.isprintable() and not {"", ".", ".."}.intersection(path.split("/"))

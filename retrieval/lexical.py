@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 import tantivy
@@ -27,6 +28,9 @@ RELATED_WEIGHTS = {"body": 0.25, "symbol": 1.0, "path": 0.25}
 WRITER_HEAP_BYTES = 128_000_000
 MAX_TOKEN_CHARS = 100  # longer runs are data, not words
 MAX_QUERY_TOKENS = 256
+INDEX_SPAN = (
+    64  # chunks tokenised at once: more of their words than the cache of a core holds are slower
+)
 MAX_STEMMED_WORDS = 500_000  # kept in memory, about 100 MB
 FULL_BYTES = 1_000_000  # a disk with less left is full: tantivy does not always say why it stopped
 
@@ -90,27 +94,26 @@ def stem(text: str) -> str:
     return " ".join(_stemmer().analyze(text))
 
 
-class _StemmedWords(dict[str, str]):
-    """The stemmed tokens of each word met so far: a text holds few words, many times over."""
-
-    def __missing__(self, word: str) -> str:
-        if len(self) >= MAX_STEMMED_WORDS:
-            self.clear()
-        stemmed = self[word] = stem(" ".join(_tokens(word)))
-        return stemmed
-
-
-_stemmed_words = _StemmedWords()
-
-
 def forget_words() -> None:
     """Empty what is kept of words met so far, as measuring and other ways to stem need."""
     _stemmed_words.clear()
 
 
-def _index_text(text: str) -> str:
-    """Return the stemmed tokens of a text between spaces, which is all tantivy has to split."""
-    return " ".join(map(_stemmed_words.__getitem__, _words(text)))
+# The stemmed tokens of each word met so far, between spaces: text has few words, many times over.
+_stemmed_words: dict[str, str] = {}
+
+
+def _index_texts(texts: Sequence[str]) -> list[str]:
+    """Return the stemmed tokens of texts, between spaces: all that tantivy has to split at."""
+    split = [_words(text) for text in texts]
+    if len(_stemmed_words) >= MAX_STEMMED_WORDS:
+        _stemmed_words.clear()
+    new = list(set().union(*split).difference(_stemmed_words))
+    tokens = [_tokens(word) for word in new]
+    stems = iter(_stemmer().analyze(" ".join(chain.from_iterable(tokens))))
+    for word, each in zip(new, tokens, strict=True):
+        _stemmed_words[word] = " ".join(islice(stems, len(each)))
+    return [" ".join(map(_stemmed_words.__getitem__, words)) for words in split]
 
 
 def query_tokens(question: str) -> list[str]:
@@ -159,16 +162,20 @@ class LexicalIndex:
         index = tantivy.Index(_schema(), path=str(folder))
         _register_tokenizer(index)
         writer = index.writer(WRITER_HEAP_BYTES, 1)  # one thread: scores do not vary
-        for number, chunk in enumerate(chunks):
-            document = tantivy.Document()
-            document.add_unsigned("id", number)
-            document.add_text("body", _index_text(chunk.text))
-            document.add_text("symbol", _index_text(chunk.symbol))
-            document.add_text("path", _index_text(chunk.path))
-            document.add_text("repo", chunk.repo)
-            document.add_text("language", chunk.language)
-            document.add_text("file", chunk.path)
-            writer.add_document(document)
+        numbered = enumerate(chunks)
+        while span := list(islice(numbered, INDEX_SPAN)):
+            bodies = _index_texts([chunk.text for _, chunk in span])
+            symbols = _index_texts([chunk.symbol for _, chunk in span])
+            paths = _index_texts([chunk.path for _, chunk in span])
+            for (number, chunk), *texts in zip(span, bodies, symbols, paths, strict=True):
+                document = tantivy.Document()
+                document.add_unsigned("id", number)
+                for field, text in zip(FIELD_WEIGHTS, texts, strict=True):
+                    document.add_text(field, text)
+                document.add_text("repo", chunk.repo)
+                document.add_text("language", chunk.language)
+                document.add_text("file", chunk.path)
+                writer.add_document(document)
         writer.commit()
         writer.wait_merging_threads()
         index.reload()
