@@ -37,7 +37,7 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
             yield draft
             with storage_errors(folder):
                 _synchronise(draft)
-                _replace(folder, draft, aside)
+                replace_folder(folder, draft, aside)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -86,8 +86,12 @@ def _synchronise(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _replace(folder: Path, draft: Path, aside: Path) -> None:
-    """Put `draft` in the place of `folder`; if that fails, leave what was there."""
+def replace_folder(folder: Path, draft: Path, aside: Path) -> None:
+    """Put `draft` in the place of `folder`; if that fails, leave what was there.
+
+    :param aside: where that is kept meanwhile; in the same folder.
+    :raises OSError: a folder cannot be renamed.
+    """
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)

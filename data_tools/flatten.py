@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data_tools.drafts import replace_folder
 from data_tools.errors import SourceError, StorageError
 from data_tools.sources import (
     Report,
@@ -142,7 +143,7 @@ def _write(snapshot: Snapshot, out: Path, report: Report | None) -> FlattenRepor
                     f"{snapshot.repository.location} holds no text ({counts.skipped:,} files were "
                     "skipped); check that it is the right repository and branch"
                 )
-            _replace(folder, draft)
+            replace_folder(folder, draft, _aside(folder))
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -195,18 +196,3 @@ def _write_file(file: SourceFile | SkippedFile, draft: Path) -> dict[str, str | 
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
-
-
-def _replace(folder: Path, draft: Path) -> None:
-    """Put `draft` in the place of `folder`; if that fails, leave what was there."""
-    aside = _aside(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
