@@ -175,6 +175,9 @@ def open_loader(dataset: Any, *, batch: int, workers: int, pinned: bool) -> Any:
         pin_memory=pinned,
         collate_fn=collate,
         drop_last=False,
+        # Else each pass draws from the generator of the run, and one that goes on in the middle of
+        # a pass draws once more: another dropout.
+        generator=torch.Generator(),
     )
 
 

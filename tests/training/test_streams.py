@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from data_tools.dataset import read_manifest, write_manifest
 from data_tools.errors import DatasetError
@@ -68,6 +69,16 @@ def test_an_epoch_reads_each_window_once_in_an_order_of_the_seed(
     assert (first == again).all()
     assert not (first == other).all()
     assert {row.tobytes() for row in first} == {row.tobytes() for row in other}
+
+
+def test_reading_leaves_the_random_numbers_of_the_run_alone(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    words = make_stream(tmp_path / "words", tokenizer, samples=8)
+    sources = open_sources([Stream(dataset=str(words))], load_tokenizer(str(tokenizer)))
+    before = torch.get_rng_state()
+    read_epoch(sources, tmp_path / "a")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_streams_are_mixed_by_their_weights(tmp_path: Path, tokenizer: Path) -> None:
