@@ -79,7 +79,7 @@ def reason_to_skip_text(path: str, text: str) -> str | None:
     head = "\n".join(text[:2_000].split("\n", GENERATED_HEADER_LINES)[:GENERATED_HEADER_LINES])
     if _GENERATED_HEADER.search(head):
         return "generated (says its header)"
-    longest = max(map(len, text.split("\n")))
+    longest = max(map(len, text.split("\n"))) if len(text) > MAX_LINE_CHARS else 0
     if longest > MAX_LINE_CHARS:
         return f"minified or data (a line of {longest:,} characters)"
     language = detect_language(path)

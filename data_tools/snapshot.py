@@ -249,9 +249,10 @@ def _find_page(command: git.Git, commit: str) -> str | None:
     for remote in str(command.remote()).splitlines():
         try:
             page = web_address(str(command.remote("get-url", "--", remote)))
-            refs = f"refs/remotes/{remote}/"
-            if page and command.for_each_ref("--count=1", "--contains", commit, refs):
-                return page
+            # Git looks through all branches before it says that the first one has it.
+            for refs in (f"refs/remotes/{remote}/HEAD", f"refs/remotes/{remote}/"):
+                if page and command.for_each_ref("--count=1", "--contains", commit, refs):
+                    return page
         except git.CommandError:  # a remote without an address, a branch without its commits
             continue
     return None

@@ -166,12 +166,14 @@ class LexicalIndex:
         while span := list(islice(numbered, INDEX_SPAN)):
             bodies = _index_texts([chunk.text for _, chunk in span])
             symbols = _index_texts([chunk.symbol for _, chunk in span])
-            paths = _index_texts([chunk.path for _, chunk in span])
-            for (number, chunk), *texts in zip(span, bodies, symbols, paths, strict=True):
+            names = list(dict.fromkeys(chunk.path for _, chunk in span))
+            paths = dict(zip(names, _index_texts(names), strict=True))
+            for (number, chunk), body, symbol in zip(span, bodies, symbols, strict=True):
                 document = tantivy.Document()
                 document.add_unsigned("id", number)
-                for field, text in zip(FIELD_WEIGHTS, texts, strict=True):
-                    document.add_text(field, text)
+                document.add_text("body", body)
+                document.add_text("symbol", symbol)
+                document.add_text("path", paths[chunk.path])
                 document.add_text("repo", chunk.repo)
                 document.add_text("language", chunk.language)
                 document.add_text("file", chunk.path)
