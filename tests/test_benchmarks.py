@@ -49,4 +49,4 @@ def test_a_repository_that_cannot_be_had_is_said(
     assert main(["speed", "quality", "--clones", str(tmp_path)]) == 1
     said = capsys.readouterr()
     assert said.out.split() == ["##", "Speed", "##", "Quality"]
-    assert said.err.count("measured:") == 2
+    assert said.err.count("measured:") == 3
