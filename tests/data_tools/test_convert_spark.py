@@ -185,6 +185,7 @@ def test_spark_ends_when_the_conversion_is_killed(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     wait_until(lambda: not processes_that_name(str(tmp_path)))
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
