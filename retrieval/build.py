@@ -2,8 +2,8 @@
 
 The words come first, in seconds: a first build publishes a generation with lexical search alone
 before it makes the vectors; of much text, even one of files cut at blank lines before that.
-These are cached by text, so an interrupted run goes on where it stopped and an unchanged chunk is
-never embedded twice.
+Vectors are cached by text, so an interrupted run goes on where it stopped and an unchanged chunk
+is never embedded twice.
 """
 
 import hashlib
