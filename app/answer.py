@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from app import extractive, followup
+from app.abstention import missing_words
 from data_tools.errors import LanguageModelError
 from retrieval import citations
 from retrieval.citations import Citation
 from retrieval.index import CodeIndex
-from retrieval.lexical import query_tokens
 from retrieval.prompt import (
     REFUSAL,
     Message,
@@ -28,14 +28,10 @@ from retrieval.search import Hit, check_question
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-# Evidence is too weak to answer from if it is below both. Chosen by asking questions about one
-# repository of another, so that those abstain more often than the repository's own.
-MIN_COSINE = 0.40
-MIN_COVERAGE = 0.55  # share of the question's words, weighed by rarity, that the evidence holds
-MIN_COVERAGE_ALONE = 0.35  # while there are no vectors
 MAX_REWRITE_CHARS = 500
 
 Mode = Literal["model", "extractive"]
+Strategy = Literal["direct", "sub-questions", "related"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,28 @@ class Rewritten:
     """The question as it is searched for, where that differs from what was typed."""
 
     question: str
+
+
+@dataclass(frozen=True)
+class SubQuestions:
+    """The parts that a question was broken up into; a `Step` follows for each."""
+
+    questions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one part of a question came to.
+
+    :param number: of the part, from 1.
+    :param text: its answer, citations checked against `hits` and left out.
+    """
+
+    number: int
+    question: str
+    text: str
+    hits: tuple[Hit, ...]
+    abstained: bool
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,53 @@ class EvidenceFound:
 
 @dataclass(frozen=True)
 class Delta:
-    """The next piece of the answer's text, citations not yet checked."""
+    """The next piece of the answer's text, citations not yet checked.
+
+    :param draft: which of the answers that are compared, from 0.
+    """
 
     text: str
+    draft: int = 0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One of the answers that are compared broke off; the others go on.
+
+    :param problem: why, in one line that names the fix.
+    """
+
+    problem: str
+    draft: int = 0
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A claim that its citation does not bear out.
+
+    :param names: what the claim quotes as code, and the cited lines do not hold.
+    """
+
+    citation: Citation
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an answer took; seconds count from the moment it was asked for.
+
+    :param search_s: until the evidence was found.
+    :param first_token_s: until the first piece of text; None if there was none.
+    :param calls: of the model.
+    :param prompt_tokens: of all calls; None where no one counted. Likewise `completion_tokens`.
+    """
+
+    search_s: float
+    first_token_s: float | None
+    total_s: float
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +135,9 @@ class Answer:
     :param mode: whether a model wrote it, or it is quoted.
     :param model: the model's name.
     :param abstained: the evidence was too weak, or the model said that it holds no answer.
+    :param draft: which of the answers that are compared, from 0.
+    :param doubts: claims whose names do not stand in the lines that they cite.
+    :param related: further questions that the evidence can answer.
     """
 
     question: str
@@ -84,9 +149,13 @@ class Answer:
     model: str | None
     abstained: bool
     words_only: bool
+    draft: int = 0
+    doubts: tuple[Doubt, ...] = ()
+    related: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
-Event = Rewritten | EvidenceFound | Delta | Answer
+Event = Rewritten | SubQuestions | Step | EvidenceFound | Delta | Failed | Answer
 
 
 def answer(
@@ -117,7 +186,7 @@ def answer(
     words_only = not index.vectors_ready
     yield EvidenceFound(hits, words_only)
     mode: Mode = "extractive" if chat is None else "model"
-    missing = _missing_words(index, question, hits)
+    missing = missing_words(index, question, hits)
     if missing is not None:
         text, abstained = _say_what_is_missing(index, missing, hits, repos), True
         yield Delta(text)
@@ -181,31 +250,6 @@ def _stand_alone(question: str, history: Sequence[Turn], chat: "BaseChatModel | 
         if rewrite and len(rewrite) <= MAX_REWRITE_CHARS and "\n" not in rewrite:
             return rewrite
     return followup.stand_alone(question, history)
-
-
-def _missing_words(index: CodeIndex, question: str, hits: Sequence[Hit]) -> list[str] | None:
-    """Judge the evidence: None if it is good enough, else the telling words it does not hold."""
-    tokens = query_tokens(question)
-    held = {
-        token
-        for hit in hits
-        for token in query_tokens(f"{hit.chunk.path} {hit.chunk.symbol} {hit.chunk.text}")
-    }
-    weights = dict(zip(tokens, index.rarity(tokens), strict=True))
-    total = sum(weights.values())
-    covered = sum(weight for token, weight in weights.items() if token in held)
-    coverage = covered / total if total else 0.0
-    cosine = max((hit.cosine for hit in hits if hit.cosine is not None), default=None)
-    if cosine is None:
-        is_weak = coverage < MIN_COVERAGE_ALONE
-    else:
-        is_weak = coverage < MIN_COVERAGE and cosine < MIN_COSINE
-    if hits and not is_weak:
-        return None
-    missing = {token: weight for token, weight in weights.items() if token not in held}
-    words = {token: word for word in question.split() for token in query_tokens(word)}
-    best_first = sorted(missing, key=lambda token: -missing[token])
-    return list(dict.fromkeys(words.get(token, token).strip("?!.,;:()'\"") for token in best_first))
 
 
 def _say_what_is_missing(

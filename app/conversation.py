@@ -9,8 +9,19 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
+from app.answer import (
+    Answer,
+    Delta,
+    Event,
+    EvidenceFound,
+    Failed,
+    Rewritten,
+    Step,
+    Strategy,
+    SubQuestions,
+)
 from data_tools.errors import CodeQAError
 from retrieval.citations import Checked, check_citations
 from retrieval.prompt import Turn
@@ -18,24 +29,22 @@ from retrieval.search import Hit
 
 log = logging.getLogger(__name__)
 
+Thumb = Literal["up", "down"]
+Vote = Literal["left", "right", "tie", "neither"]
+
 
 @dataclass(frozen=True)
-class Exchange:
-    """One question and its answer, which may still be on its way.
+class Draft:
+    """One model's answer, which may still be on its way.
 
-    :param typed: the question as it was typed.
-    :param searched: as it was searched for, where that differs.
-    :param evidence: None until the search is done.
+    :param model: its name; None quotes the code.
     :param text: what was streamed so far, citations not yet checked.
     :param answer: the last event; None until then, and for good after a stop or a problem.
     :param problem: what went wrong, in words for the person who asked.
     :param stopped: whether that person stopped it.
     """
 
-    typed: str
-    searched: str | None = None
-    evidence: tuple[Hit, ...] | None = None
-    words_only: bool = False
+    model: str | None = None
     text: str = ""
     answer: Answer | None = None
     problem: str | None = None
@@ -47,6 +56,41 @@ class Exchange:
         return not (self.answer or self.problem or self.stopped)
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One question and its answer, or the answers of several models from the same evidence.
+
+    :param typed: the question as it was typed.
+    :param id: by which it is stored; "" before that.
+    :param searched: as it was searched for, where that differs.
+    :param parts: what it was broken up into; `steps` says what became of each so far.
+    :param evidence: None until the search is done.
+    :param drafts: two or more where models are compared.
+    :param blind: the models' names are not shown until there is a vote.
+    :param vote: which draft is better, where they are compared.
+    :param thumb: what the person thinks of the answer, for the `reason`.
+    """
+
+    typed: str
+    id: str = ""
+    strategy: Strategy = "direct"
+    searched: str | None = None
+    parts: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    evidence: tuple[Hit, ...] | None = None
+    words_only: bool = False
+    drafts: tuple[Draft, ...] = (Draft(),)
+    blind: bool = False
+    vote: Vote | None = None
+    thumb: Thumb | None = None
+    reason: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether more is to come."""
+        return any(draft.running for draft in self.drafts)
+
+
 Conversation = tuple[Exchange, ...]
 
 
@@ -55,12 +99,36 @@ def take(exchange: Exchange, event: Event) -> Exchange:
     match event:
         case Rewritten(question):
             return replace(exchange, searched=question)
+        case SubQuestions(questions):
+            return replace(exchange, parts=questions)
+        case Step():
+            return replace(exchange, steps=(*exchange.steps, event))
         case EvidenceFound(hits, words_only):
             return replace(exchange, evidence=hits, words_only=words_only)
-        case Delta(text):
-            return replace(exchange, text=exchange.text + text)
+        case Delta(text, number):
+            return change(exchange, number, text=exchange.drafts[number].text + text)
+        case Failed(problem, number):
+            return change(exchange, number, problem=problem)
         case Answer():
-            return replace(exchange, answer=event)
+            return change(exchange, event.draft, answer=event)
+
+
+def change(exchange: Exchange, number: int, **values: Any) -> Exchange:  # noqa: ANN401
+    """Change fields of one draft.
+
+    :param number: of the draft, from 0.
+    """
+    drafts = list(exchange.drafts)
+    drafts[number] = replace(drafts[number], **values)
+    return replace(exchange, drafts=tuple(drafts))
+
+
+def end(exchange: Exchange, *, problem: str | None = None, stopped: bool = False) -> Exchange:
+    """End every draft that is still running."""
+    for number, draft in enumerate(exchange.drafts):
+        if draft.running:
+            exchange = change(exchange, number, problem=problem, stopped=stopped)
+    return exchange
 
 
 def follow(
@@ -74,37 +142,46 @@ def follow(
     with closing(events):
         try:
             for event in events:
-                more = isinstance(event, Delta) and bool(exchange.text)
+                more = isinstance(event, Delta) and bool(exchange.drafts[event.draft].text)
                 exchange = take(exchange, event)
                 now_s = time.monotonic()
                 if not more or now_s - last_s >= step_s:
                     last_s = now_s
                     yield exchange
         except CodeQAError as error:
-            yield replace(exchange, problem=str(error))
+            yield end(exchange, problem=str(error))
         except Exception as error:  # a bug must not end the conversation
             log.exception("a question could not be answered")
-            yield replace(
+            yield end(
                 exchange,
                 problem=f"Something went wrong ({type(error).__name__}: {error}). "
                 "The server's log has the details; you can go on asking.",
             )
 
 
-def check(exchange: Exchange) -> Checked:
-    """Check the citations of what there is of the answer; while it streams, they have no URL."""
-    if exchange.answer:
-        return Checked(exchange.answer.text, exchange.answer.citations, exchange.answer.dropped)
-    return check_citations(exchange.text, [hit.chunk for hit in exchange.evidence or ()], {})
+def check(exchange: Exchange, number: int = 0) -> Checked:
+    """Check the citations of what there is of a draft; while it streams, they have no URL.
+
+    :param number: of the draft, from 0.
+    """
+    draft = exchange.drafts[number]
+    if draft.answer:
+        return Checked(draft.answer.text, draft.answer.citations, draft.answer.dropped)
+    return check_citations(draft.text, [hit.chunk for hit in exchange.evidence or ()], {})
 
 
 def list_turns(exchanges: Sequence[Exchange]) -> list[Turn]:
     """Return what was said as history for the next question.
 
-    Citations are left out: their numbers mean other passages by then.
+    Citations are left out: their numbers mean other passages by then. Of answers that were
+    compared, the one that was voted for counts, else the first.
     """
     return [
-        Turn(exchange.searched or exchange.typed, check_citations(exchange.text, (), {}).text)
+        Turn(exchange.searched or exchange.typed, check_citations(text, (), {}).text)
         for exchange in exchanges
-        if exchange.text
+        if (text := _preferred(exchange).text)
     ]
+
+
+def _preferred(exchange: Exchange) -> Draft:
+    return exchange.drafts[1 if exchange.vote == "right" else 0]

@@ -130,8 +130,10 @@ def _is_whole(citation: Citation, chunk: Chunk) -> bool:
 
 def _find_cited(exchange: Exchange) -> dict[int, list[Citation]]:
     cited: dict[int, list[Citation]] = {}
-    for citation in check(exchange).citations:
-        cited.setdefault(citation.passage, []).append(citation)
+    for draft in range(len(exchange.drafts)):
+        for citation in check(exchange, draft).citations:
+            if citation not in (found := cited.setdefault(citation.passage, [])):
+                found.append(citation)
     return cited
 
 

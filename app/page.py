@@ -6,7 +6,6 @@ once.
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import gradio as gr
 
 from app import render
 from app.answer import answer
-from app.conversation import Conversation, Exchange, check, follow, list_turns
+from app.conversation import Conversation, Exchange, check, end, follow, list_turns
 from app.evidence import evidence_html
 from app.examples import draw_examples
 from app.highlight import highlight_passage
@@ -187,7 +186,7 @@ class Page:
     def stop(self, exchanges: Conversation) -> Updates:
         """Leave the answer as far as it was written."""
         if exchanges and exchanges[-1].running:
-            exchanges = (*exchanges[:-1], replace(exchanges[-1], stopped=True))
+            exchanges = (*exchanges[:-1], end(exchanges[-1], stopped=True))
         return self._show(exchanges) | {self.question: READY}
 
     def begin_anew(self) -> Updates:

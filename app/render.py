@@ -7,7 +7,7 @@ another host but links that a person clicks.
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from app.conversation import Exchange, check
+from app.conversation import Draft, Exchange, check
 from app.evidence import SHORT_COMMIT, anchor, count_of, is_web
 from app.markdown import cut_half_citation, render_markdown
 from app.workspace import Status
@@ -134,29 +134,31 @@ def question_html(exchange: Exchange) -> str:
     return f'<div class="asked">{escape(exchange.typed).replace(chr(10), "<br>")}</div>'
 
 
-def answer_html(exchange: Exchange, number: int) -> str:
+def answer_html(exchange: Exchange, number: int, draft: int = 0) -> str:
     """Render an answer, done or on its way.
 
     :param number: of the exchange in the conversation, from 1; its evidence has the same.
+    :param draft: which of the answers that are compared, from 0.
     """
     parts = []
+    now = exchange.drafts[draft]
     if exchange.searched and exchange.searched != exchange.typed:
         parts.append(f'<p class="searched">Searched for: {escape(exchange.searched)}</p>')
-    checked = check(exchange)
+    checked = check(exchange, draft)
     links = {
         (c.passage, c.start_line, c.end_line): _citation_html(c, number) for c in checked.citations
     }
-    text = cut_half_citation(checked.text) if exchange.running else checked.text
+    text = cut_half_citation(checked.text) if now.running else checked.text
     body = render_markdown(text, links)
-    if exchange.answer and exchange.answer.abstained:
+    if now.answer and now.answer.abstained:
         body = f'<p class="abstained">No answer found</p>\n\n{body}'
     if body:
         parts.append(body)
-    elif exchange.running:
+    elif now.running:
         parts.append(f'<p class="waiting" role="status">{_waiting_text(exchange)}</p>')
-    if exchange.problem:
-        parts.append(f'<div class="problem" role="alert">{escape(exchange.problem)}</div>')
-    if footnotes := " · ".join(_footnotes(exchange, checked)):
+    if now.problem:
+        parts.append(f'<div class="problem" role="alert">{escape(now.problem)}</div>')
+    if footnotes := " · ".join(_footnotes(now, checked, words_only=exchange.words_only)):
         parts.append(f'<p class="footnotes">{footnotes[:1].upper() + footnotes[1:]}</p>')
     return "\n\n".join(parts)
 
@@ -167,17 +169,17 @@ def _waiting_text(exchange: Exchange) -> str:
     return f"Reading {count_of(len(exchange.evidence), 'passage')}…"
 
 
-def _footnotes(exchange: Exchange, checked: Checked) -> Iterator[str]:
-    answer = exchange.answer
-    if exchange.running:
+def _footnotes(draft: Draft, checked: Checked, *, words_only: bool) -> Iterator[str]:
+    answer = draft.answer
+    if draft.running:
         return
-    if exchange.stopped:
+    if draft.stopped:
         yield "Stopped"
     if answer and answer.mode == "model":
         yield f"Written by {escape(answer.model or 'a language model')}"
     elif answer and not answer.abstained:
         yield "Quoted from the code"
-    if exchange.words_only:
+    if words_only:
         yield "found by words alone, as meaning is still being indexed"
     if answer and not answer.abstained and not checked.citations:
         yield "cites nothing: check it before you rely on it"

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from app.answer import Answer, Delta, Event, EvidenceFound, Rewritten
-from app.conversation import Exchange, check, follow, list_turns, take
+from app.conversation import Draft, Exchange, check, follow, list_turns, take
 from data_tools.errors import LanguageModelError
 from retrieval.search import Hit
 from tests.fakes import MakeChunk
@@ -48,8 +48,8 @@ def test_a_failing_model_leaves_its_reason_and_the_evidence(make_chunk: MakeChun
         raise LanguageModelError("the server is down: start it")
 
     *_, last = follow(Exchange("How?"), events())
-    assert last.problem == "the server is down: start it"
-    assert (last.evidence, last.text, last.running) == ((hit,), "It ", False)
+    assert last.drafts[0].problem == "the server is down: start it"
+    assert (last.evidence, last.drafts[0].text, last.running) == ((hit,), "It ", False)
 
 
 def test_a_bug_is_said_in_words_and_logged(caplog) -> None:
@@ -58,8 +58,8 @@ def test_a_bug_is_said_in_words_and_logged(caplog) -> None:
         raise RuntimeError("no such table")
 
     *_, last = follow(Exchange("How?"), events())
-    assert last.problem is not None
-    assert "RuntimeError: no such table" in last.problem
+    assert last.drafts[0].problem is not None
+    assert "RuntimeError: no such table" in last.drafts[0].problem
     assert "no such table" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_closing_the_steps_closes_the_events() -> None:
             closed.append(True)
 
     steps = follow(Exchange("How?"), events())
-    assert next(steps).text == "one"
+    assert next(steps).drafts[0].text == "one"
     steps.close()
     assert closed
 
@@ -86,14 +86,18 @@ def test_fast_pieces_of_text_are_put_together() -> None:
         yield EvidenceFound((), words_only=False)
 
     steps = list(follow(Exchange("How?"), events(), step_s=60))
-    assert [step.text for step in steps] == ["", "a", "abcdef"]
+    assert [step.drafts[0].text for step in steps] == ["", "a", "abcdef"]
 
 
 def test_history_is_what_was_understood_and_answered_without_citations() -> None:
     exchanges = (
-        Exchange("What is it?", text="A bucket [1:L2-L3]."),
-        Exchange("And who fills it?", searched="Who fills the bucket?", text="Time does [2]."),
-        Exchange("Why?", problem="the server is down"),
+        Exchange("What is it?", drafts=(Draft(text="A bucket [1:L2-L3]."),)),
+        Exchange(
+            "And who fills it?",
+            searched="Who fills the bucket?",
+            drafts=(Draft(text="Time does [2]."),),
+        ),
+        Exchange("Why?", drafts=(Draft(problem="the server is down"),)),
     )
     turns = [(turn.question, turn.answer) for turn in list_turns(exchanges)]
     assert turns == [("What is it?", "A bucket."), ("Who fills the bucket?", "Time does.")]

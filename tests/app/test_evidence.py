@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from app.answer import Answer
-from app.conversation import Exchange
+from app.conversation import Draft, Exchange
 from app.evidence import anchor, evidence_html
 from data_tools.chunk import Chunk
 from data_tools.text import split_lines
@@ -32,7 +32,7 @@ def cited(hits: Sequence[Hit], *places: tuple[int, int, int], url: str | None = 
     )
     text = "".join(f" [{p}:L{start}-L{end}]" for p, start, end in places)
     answer = Answer("?", text, citations, (), tuple(hits), "model", "stub", False, False)
-    return Exchange("How?", evidence=tuple(hits), text=text, answer=answer)
+    return Exchange("How?", evidence=tuple(hits), drafts=(Draft(text=text, answer=answer),))
 
 
 def test_before_the_first_question_it_says_what_will_be_here() -> None:
@@ -100,7 +100,11 @@ def test_nothing_of_a_repository_is_taken_for_html(make_chunk: MakeChunk) -> Non
     evil = '"><img src=x onerror=alert(1)>'
     chunk = make_chunk(evil, path=f"{evil}/{evil}.py", symbol=evil, repo=evil, commit=evil)
     html = show(
-        Exchange(evil, evidence=(Hit(1.0, chunk, f'https://github.com/"{evil}'),), text="[1]"),
+        Exchange(
+            evil,
+            evidence=(Hit(1.0, chunk, f'https://github.com/"{evil}'),),
+            drafts=(Draft(text="[1]"),),
+        ),
         Exchange(evil),
         name_repository=True,
     )

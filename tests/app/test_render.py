@@ -3,7 +3,7 @@
 import pytest
 
 from app.answer import Answer
-from app.conversation import Exchange
+from app.conversation import Draft, Exchange
 from app.render import answer_html, banner_html, header_html, question_html, welcome_html
 from app.workspace import Status
 from data_tools.progress import Progress
@@ -129,15 +129,21 @@ def test_an_answer_is_waited_for_in_words(make_chunk: MakeChunk) -> None:
 
 def test_citations_lead_to_the_evidence_while_the_answer_streams(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(), None)
-    html = answer_html(Exchange("How?", evidence=(hit,), text="So [1:L1-L2] and [1:L"), 3)
+    html = answer_html(
+        Exchange("How?", evidence=(hit,), drafts=(Draft(text="So [1:L1-L2] and [1:L"),)), 3
+    )
     assert 'href="#a3p1L1" title="src/bucket.py#L1-L2"><b>1</b>bucket.py#L1-L2</a> and</p>' in html
 
 
 def test_a_finished_answer_says_where_it_comes_from(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(), None)
-    by_model = Exchange("How?", evidence=(hit,), text="x", answer=make_answer(hit))
+    by_model = Exchange("How?", evidence=(hit,), drafts=(Draft(text="x", answer=make_answer(hit)),))
     assert "Written by stub-7b" in answer_html(by_model, 1)
-    quoted = Exchange("?", evidence=(hit,), answer=make_answer(hit, mode="extractive", model=None))
+    quoted = Exchange(
+        "?",
+        evidence=(hit,),
+        drafts=(Draft(answer=make_answer(hit, mode="extractive", model=None)),),
+    )
     assert "Quoted from the code" in answer_html(quoted, 1)
 
 
@@ -150,32 +156,40 @@ def test_a_finished_answer_says_where_it_comes_from(make_chunk: MakeChunk) -> No
 )
 def test_removed_citations_are_reported(make_chunk: MakeChunk, dropped, words) -> None:
     hit = Hit(1.0, make_chunk(), None)
-    exchange = Exchange("How?", evidence=(hit,), answer=make_answer(hit, dropped=dropped))
+    exchange = Exchange(
+        "How?", evidence=(hit,), drafts=(Draft(answer=make_answer(hit, dropped=dropped)),)
+    )
     assert words in answer_html(exchange, 1)
 
 
 def test_an_answer_that_cites_nothing_is_doubted(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(), None)
     answer = make_answer(hit, text="So.", citations=())
-    assert "cites nothing" in answer_html(Exchange("How?", evidence=(hit,), answer=answer), 1)
+    assert "cites nothing" in answer_html(
+        Exchange("How?", evidence=(hit,), drafts=(Draft(answer=answer),)), 1
+    )
 
 
 def test_no_answer_looks_different_from_one(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(), None)
     answer = make_answer(hit, abstained=True, mode="extractive", model=None)
-    html = answer_html(Exchange("How?", evidence=(hit,), answer=answer), 1)
+    html = answer_html(Exchange("How?", evidence=(hit,), drafts=(Draft(answer=answer),)), 1)
     assert '<p class="abstained">No answer found</p>' in html
     assert "Quoted" not in html
 
 
 def test_the_rewrite_the_problem_and_the_stop_are_said() -> None:
-    html = answer_html(Exchange("And?", searched="And <b>?", text="It", problem="<down>"), 1)
+    html = answer_html(
+        Exchange("And?", searched="And <b>?", drafts=(Draft(text="It", problem="<down>"),)), 1
+    )
     assert "Searched for: And &lt;b&gt;?" in html
     assert '<div class="problem" role="alert">&lt;down&gt;</div>' in html
-    assert "Stopped" in answer_html(Exchange("How?", text="It", stopped=True), 1)
+    assert "Stopped" in answer_html(Exchange("How?", drafts=(Draft(text="It", stopped=True),)), 1)
 
 
 def test_words_alone_are_said(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(), None)
-    exchange = Exchange("How?", evidence=(hit,), words_only=True, answer=make_answer(hit))
+    exchange = Exchange(
+        "How?", evidence=(hit,), words_only=True, drafts=(Draft(answer=make_answer(hit)),)
+    )
     assert "found by words alone" in answer_html(exchange, 1)
