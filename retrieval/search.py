@@ -4,7 +4,7 @@ Candidates come from the words and from the vectors; `retrieval.rank` fuses and 
 `retrieval.passages` makes them what is shown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from data_tools.chunk import Chunk
 from data_tools.errors import QuestionError
 from data_tools.languages import BY_NAME
 from data_tools.permalink import line_link
+from data_tools.sources import is_site
 from retrieval import rank
 from retrieval.dense import DenseIndex
 from retrieval.embed import Vectors
@@ -37,7 +38,8 @@ class Hit:
 
     :param score: fused score, comparable within one search only; higher is better.
     :param chunk: a chunk of the index, or several of one file that follow each other, as one.
-    :param url: link to the lines at the indexed commit, where the repository is on a git host.
+    :param url: link to the lines at the indexed commit, where the repository is on a git host; to
+        the page and heading, where it is a site.
     :param cosine: similarity of question and chunk, in [-1, 1]; None while vectors are missing.
     """
 
@@ -104,28 +106,33 @@ def search(
     limit = max(CANDIDATES, 2 * k)
     lexical: dict[int, float] = {}
     cosine: dict[int, float] = {}
+    chunks: dict[int, Chunk] = {}
     if mode == "lexical" or now.dense is None:
         lexical = _find_words(now, question, limit, chosen)
     elif mode == "dense":
         cosine = _find_meaning(now, now.dense, embed(question), limit, chosen)
     else:
         words = _threads.submit(_find_words, now, question, limit, chosen)
-        query = embed(question)  # the words are searched meanwhile
+        query = embed(question)  # the words are searched meanwhile, and during the next three lines
         cosine = _find_meaning(now, now.dense, query, limit, chosen)
-        lexical = words.result()
-        _rate_the_others_finds(now, now.dense, question, query, lexical, cosine)
+        by_meaning = [n for n in cosine if not words.done() or n not in words.result()]
+        rated, chunks = _rate_words(now, question, by_meaning), _read(now, cosine)
+        lexical = {**rated, **words.result()}
+        by_words = [number for number in lexical if number not in cosine]
+        cosine.update(zip(by_words, map(float, now.dense.cosines(query, by_words)), strict=True))
     if mode == "hybrid":
-        passages = _weigh(now, question, lexical, cosine, k)
+        chunks |= _read(now, [n for n in (*lexical, *cosine) if n not in chunks])
+        passages = _weigh(chunks, question, lexical, cosine, k)
     else:
         scores = lexical or cosine
         best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
-        chunks = zip(best, now.store.get(best), strict=True)
-        passages = [Passage(scores[number], chunk, (number,)) for number, chunk in chunks]
+        chunks = _read(now, best)
+        passages = [Passage(scores[number], chunks[number], (number,)) for number in best]
     return [
         Hit(
             passage.score,
             passage.chunk,
-            link(now.manifest, passage.chunk),
+            link(now, passage.chunk),
             max((cosine[n] for n in passage.numbers if n in cosine), default=None),
         )
         for passage in passages
@@ -145,35 +152,32 @@ def _find_meaning(
     return dict(dense.search(query, limit, allowed=allowed))
 
 
-def _rate_the_others_finds(
-    now: Generation,
-    dense: DenseIndex,
-    question: str,
-    query: Vectors,
-    lexical: dict[int, float],
-    cosine: dict[int, float],
-) -> None:
-    """Add to what each retriever found its rating of what the other one found."""
-    by_meaning = [number for number in cosine if number not in lexical]
-    by_words = [number for number in lexical if number not in cosine]
+def _rate_words(now: Generation, question: str, numbers: Sequence[int]) -> dict[int, float]:
     tokens, related = query_tokens(question), related_words(question)
-    lexical.update(now.lexical.scores(tokens, by_meaning, related=related))
-    cosine.update(zip(by_words, map(float, dense.cosines(query, by_words)), strict=True))
+    return now.lexical.scores(tokens, numbers, related=related)
+
+
+def _read(now: Generation, numbers: Iterable[int]) -> dict[int, Chunk]:
+    wanted = list(numbers)
+    return dict(zip(wanted, now.store.get(wanted), strict=True))
 
 
 def _weigh(
-    now: Generation,
+    chunks: Mapping[int, Chunk],
     question: str,
     lexical: Mapping[int, float],
     cosine: Mapping[int, float],
     k: int,
 ) -> list[Passage]:
-    """Fuse the two retrievers, weigh in what the candidates are, and make k passages of them."""
+    """Fuse the two retrievers, weigh in what the candidates are, and make k passages of them.
+
+    :param chunks: chunk number → chunk, for all that either retriever found.
+    """
     weights = WEIGHTS[question_kind(question)]
     words = question_words(question)
     scores = rank.fuse_scores(lexical, cosine, dense_weight=weights.dense if cosine else 0.0)
-    chunks = dict(zip(scores, now.store.get(list(scores)), strict=True))
-    for number, chunk in chunks.items():
+    for number in scores:
+        chunk = chunks[number]
         scores[number] *= rank.path_prior(chunk.path, prose=weights.prose)
         if weights.definition != 1.0 and rank.defines(chunk.symbol, words):
             scores[number] *= weights.definition
@@ -181,9 +185,15 @@ def _weigh(
     return join_neighbours(spread_over_files(scores, files), chunks, limit=k)
 
 
-def link(manifest: Manifest, chunk: Chunk) -> str | None:
-    """Link to a chunk's lines at its commit; None where no link would work."""
-    web_url = manifest.repository(chunk.repo).web_url
+def link(now: Generation, chunk: Chunk) -> str | None:
+    """Link to a chunk's lines at its commit; None where no link would work.
+
+    Of a page of a site, to the heading that its first line stands under.
+    """
+    record = now.manifest.repository(chunk.repo)
+    if is_site(record.location):
+        return now.store.link(chunk.repo, chunk.path, chunk.start_line)
+    web_url = record.web_url
     if web_url is None:
         return None
     return line_link(web_url, chunk.commit, chunk.path, chunk.start_line, chunk.end_line)
