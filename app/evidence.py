@@ -82,6 +82,7 @@ def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
     head, passages = "", ""
     if exchange.evidence is not None:
         cited = _find_cited(exchange)
+        doubts = _find_doubts(exchange)
         unfolded = _choose_unfolded(exchange.evidence, cited)
         head = count_of(len(exchange.evidence), "passage")
         head += f", {len(cited)} cited" if cited else ""
@@ -92,6 +93,7 @@ def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
                 cited.get(passage, ()),
                 look,
                 is_open=passage in unfolded,
+                doubts=doubts,
             )
             for passage, hit in enumerate(exchange.evidence, start=1)
         )
@@ -102,9 +104,9 @@ def _current_html(exchange: Exchange, number: int, look: _Look) -> str:
 
 
 def _earlier_html(exchange: Exchange, number: int, look: _Look) -> str:
-    cited = _find_cited(exchange)
+    cited, doubts = _find_cited(exchange), _find_doubts(exchange)
     passages = "".join(
-        _passage_html((number, passage), hit, cited[passage], look, is_open=True)
+        _passage_html((number, passage), hit, cited[passage], look, is_open=True, doubts=doubts)
         for passage, hit in enumerate(exchange.evidence or (), start=1)
         if passage in cited
     )
@@ -137,36 +139,84 @@ def _find_cited(exchange: Exchange) -> dict[int, list[Citation]]:
     return cited
 
 
+def _find_doubts(exchange: Exchange) -> dict[Citation, list[str]]:
+    """Collect what claims name and the lines that they cite do not hold."""
+    doubts: dict[Citation, list[str]] = {}
+    for draft in exchange.drafts:
+        for doubt in draft.answer.doubts if draft.answer else ():
+            doubts.setdefault(doubt.citation, []).extend(doubt.names)
+    return doubts
+
+
 def _passage_html(
-    place: tuple[int, int], hit: Hit, citations: Sequence[Citation], look: _Look, *, is_open: bool
+    place: tuple[int, int],
+    hit: Hit,
+    citations: Sequence[Citation],
+    look: _Look,
+    *,
+    is_open: bool,
+    doubts: Mapping[Citation, Sequence[str]],
 ) -> str:
     chunk = hit.chunk
     folder, slash, name = chunk.path.rpartition("/")
     is_code = chunk.language in BY_NAME and BY_NAME[chunk.language].kind is Kind.CODE
-    marked = {line for c in citations for line in range(c.start_line, c.end_line + 1)}
+    marked = _lines_of(citations)
+    doubted = _lines_of([citation for citation in citations if citation in doubts])
     kind = "code" if is_code else "prose"
     if len(marked) == chunk.end_line - chunk.start_line + 1 > 1:
         kind += " whole"
     lines = "".join(
-        f'<span class="line{" cited" if line in marked else ""}" id="{anchor(*place, line)}" '
-        f'data-line="{line}">{html}\n</span>'
+        f'<span class="line{" cited" * (line in marked)}{" doubted" * (line in doubted)}" '
+        f'id="{anchor(*place, line)}" data-line="{line}">{html}\n</span>'
         for line, html in enumerate(look.highlight(chunk), chunk.start_line)
     )
     about = " › ".join(filter(None, [chunk.repo if look.name_repository else "", chunk.symbol]))
     return (
-        f'<details class="passage{" cited" if citations else ""}" id="{anchor(*place)}"'
-        f'{" open" if is_open else ""}><summary><b class="number">{place[1]}</b>'
+        f'<details class="passage{" cited" if citations else ""}"{_place_data(hit)} '
+        f'id="{anchor(*place)}"{" open" * is_open}><summary><b class="number">{place[1]}</b>'
         f'<span class="path">{escape(folder + slash).replace("/", "/<wbr>")}'
         f"<strong>{escape(name)}</strong></span>"
         f'<span class="lines">{_say_lines(chunk.start_line, chunk.end_line)}</span></summary>'
         f'<div class="about"><span class="symbol" title="{escape(about)}">{escape(about)}</span>'
-        f"{_permalinks_html(hit, citations)}</div>"
+        f"{_permalinks_html(place, hit, citations)}</div>{_doubts_html(citations, doubts)}"
         f'<pre class="source {kind}"><code>{lines}</code></pre></details>'
     )
 
 
-def _permalinks_html(hit: Hit, citations: Sequence[Citation]) -> str:
+def _lines_of(citations: Sequence[Citation]) -> set[int]:
+    return {line for c in citations for line in range(c.start_line, c.end_line + 1)}
+
+
+def _doubts_html(citations: Sequence[Citation], doubts: Mapping[Citation, Sequence[str]]) -> str:
+    notes = []
+    for citation in citations:
+        if names := dict.fromkeys(doubts.get(citation, ())):
+            quoted = ", ".join(f"<code>{escape(name)}</code>" for name in names)
+            lines = _say_lines(citation.start_line, citation.end_line)
+            notes.append(f'<p class="doubt">The answer cites {lines} for {quoted}: not there.</p>')
+    return "".join(notes)
+
+
+def _place_data(hit: Hit) -> str:
+    """Write where a passage stands, for the viewer: `file_view.js`."""
+    chunk = hit.chunk
+    place = {
+        "repo": chunk.repo,
+        "path": chunk.path,
+        "commit": chunk.commit,
+        "start": chunk.start_line,
+        "end": chunk.end_line,
+        "url": hit.url if is_web(hit.url) else "",
+    }
+    return "".join(f' data-{name}="{escape(str(value))}"' for name, value in place.items())
+
+
+def _permalinks_html(place: tuple[int, int], hit: Hit, citations: Sequence[Citation]) -> str:
     links = [
+        f'<button type="button" class="open-file" data-place="#{anchor(*place)}" '
+        f'aria-label="Open {escape(hit.chunk.path)} at these lines">Open the file</button>'
+    ]
+    links += [
         _link_html(citation.url, f"cited {_say_lines(citation.start_line, citation.end_line)}")
         for citation in citations
         if citation.url

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
-from app.answer import Answer
+from app.answer import Answer, Doubt
 from app.conversation import Draft, Exchange
 from app.evidence import anchor, evidence_html
 from data_tools.chunk import Chunk
@@ -57,7 +58,7 @@ def test_lines_are_numbered_and_the_cited_ones_marked(make_chunk: MakeChunk) -> 
 def test_passages_that_are_not_cited_are_folded(make_chunk: MakeChunk) -> None:
     hits = [Hit(1.0, make_chunk(path=f"{name}.py"), None) for name in "abc"]
     html = show(cited(hits, (2, 1, 2)))
-    assert re.findall(r'<details class="passage( cited)?" id="a1p(\d)"( open)?>', html) == [
+    assert re.findall(r'<details class="passage( cited)?"[^>]* id="a1p(\d)"( open)?>', html) == [
         ("", "1", ""),
         (" cited", "2", " open"),
         ("", "3", ""),
@@ -138,3 +139,27 @@ def test_prose_may_wrap_and_code_may_not(make_chunk: MakeChunk) -> None:
         "prose",
         "code",
     ]
+
+
+def test_a_passage_says_where_it_stands_for_the_viewer(make_chunk: MakeChunk) -> None:
+    chunk = make_chunk("one\ntwo\n", path='a"b.py', start_line=7)
+    (place,) = re.findall(r"<details [^>]*>", show(cited([Hit(1.0, chunk, URL)], (1, 7, 7))))
+    assert f'data-path="a&quot;b.py" data-commit="{chunk.commit}"' in place
+    assert f'data-start="7" data-end="8" data-url="{URL}"' in place
+    (place,) = re.findall(r"<details [^>]*>", show(cited([Hit(1.0, chunk, "javascript:x")])))
+    assert 'data-url=""' in place
+
+
+def test_what_the_cited_lines_do_not_hold_is_said_beside_them(make_chunk: MakeChunk) -> None:
+    exchange = cited([Hit(1.0, make_chunk("one\ntwo\nthree\n"), None)], (1, 1, 1), (1, 3, 3))
+    answer = exchange.drafts[0].answer
+    assert answer
+    answer = replace(answer, doubts=(Doubt(answer.citations[1], ("take_<all>",)),))
+    html = show(replace(exchange, drafts=(Draft(answer=answer),)))
+    assert re.findall(r'class="line([ a-z]*)" id', html) == [
+        " cited",
+        "",
+        " cited doubted",
+    ]
+    assert "The answer cites L3 for <code>take_&lt;all&gt;</code>: not there." in html
+    assert html.count("not there") == 1
