@@ -5,14 +5,37 @@ import functools
 import importlib
 import math
 import os
+import sys
+from collections.abc import Sequence
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DEFAULT_INDEX = ".codeqa/index"
 REPO_HELP = (
-    "git URL, path of a local repository, or plain folder; REPO@REF picks a branch, tag or commit"
+    "git URL, path of a local repository, plain folder, or documentation site (docs+URL insists); "
+    "REPO@REF picks a branch, tag or commit"
 )
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A grammar in which `--` may begin what a command passes on to another program.
+
+    That is so where a command has a default for `passed_on`. argparse alone would take these words
+    for the command's arguments, and refuse them where options stand before.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # of its three forms, the one that is called
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the words before `--`, and keep those after it."""
+        words = list(sys.argv[1:] if args is None else args)
+        if self.get_default("passed_on") is None:
+            return super().parse_known_args(words, namespace)
+        end = words.index("--") if "--" in words else len(words)
+        options, rest = super().parse_known_args(words[:end], namespace)
+        options.passed_on = words[end + 1 :]
+        return options, rest
 
 
 def add_command(
@@ -64,16 +87,30 @@ def add_embedder_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses a language model: `--llm`, `--model`, `--timeout`."""
-    parser.add_argument(
-        "--llm",
-        metavar="SPEC",
-        default="none",
-        help="`none` (answers are quotations), the URL of an OpenAI-compatible server such as "
-        "vLLM, a Hugging Face folder or name, or models:/NAME@ALIAS (default: %(default)s)",
+def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add what chooses a language model: `--llm`, `--model`, `--timeout`.
+
+    :param several: `--llm` may be given more than once, and is a list; None where it is not given.
+    """
+    what = (
+        "`none` (answers are quotations), the URL of an OpenAI-compatible server such as vLLM, a "
+        "Hugging Face folder or name, or models:/NAME@ALIAS"
     )
-    parser.add_argument("--model", metavar="NAME", help="which of the server's models")
+    if several:
+        parser.add_argument(
+            "--llm",
+            metavar="SPEC",
+            action="append",
+            help=f"{what}; may be repeated, to choose and compare (default: none)",
+        )
+        parser.add_argument(
+            "--model", metavar="NAME", help="which model answers where nobody chooses another"
+        )
+    else:
+        parser.add_argument(
+            "--llm", metavar="SPEC", default="none", help=f"{what} (default: %(default)s)"
+        )
+        parser.add_argument("--model", metavar="NAME", help="which of the server's models")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",

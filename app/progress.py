@@ -25,6 +25,8 @@ _LABELS = {
     "measure": "measuring",
     "answer": "answering",
     "score": "scoring texts",
+    "ask": "asking",
+    "judge": "judging",
 }
 _UNITS = {
     "read": " files",
@@ -41,6 +43,8 @@ _UNITS = {
     "measure": " questions",
     "answer": " prompts",
     "score": " texts",
+    "ask": " questions",
+    "judge": " pairs",
 }
 
 
@@ -61,9 +65,9 @@ class ProgressBar:
             self._advance(progress)
 
     def say(self, message: str) -> None:
-        """Print a line above the bar; lines of one clone replace each other on a terminal."""
+        """Print a line above the bar; on a terminal, steps of a clone or crawl replace another."""
         self._close()
-        is_step = message.startswith("cloning: ")
+        is_step = message.startswith(("cloning: ", "crawling: "))
         if is_step and not sys.stderr.isatty():
             return
         erase = "\x1b[K" if sys.stderr.isatty() else ""  # of a longer line that was here

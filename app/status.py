@@ -7,11 +7,14 @@ from typing import Any
 
 from app.commands import count, print_json
 from data_tools.clone import count_commits_behind
+from data_tools.docs_site import last_read
 from data_tools.errors import CodeQAError
+from data_tools.sources import is_site
 from retrieval.generations import RepositoryRecord
 from retrieval.index import CodeIndex
 
 TOP_REASONS = 10
+_DETAILS = re.compile(r" \([^)]*(?:\d|://)[^)]*\)")  # sizes, addresses: set equal reasons apart
 
 
 def print_status(
@@ -46,14 +49,17 @@ def print_status(
 
 def _summary(index: CodeIndex) -> dict[str, Any]:
     manifest = index.manifest
-    created = datetime.fromtimestamp(manifest.created_at, UTC)
     return {
         "format": manifest.format,
         "embedder": manifest.embedder.name,
         "chunks": manifest.chunks,
         "vectors": manifest.vectors,
-        "created_at": created.isoformat(timespec="seconds"),
+        "created_at": _moment(manifest.created_at),
     }
+
+
+def _moment(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
 
 
 def _describe(
@@ -61,6 +67,7 @@ def _describe(
 ) -> dict[str, Any]:
     skipped = index.skipped(record.name)
     behind: int | str | None = None
+    read_at = last_read(record.repository) if is_site(record.location) else None
     if not offline:
         try:
             behind = count_commits_behind(record.repository)
@@ -74,9 +81,11 @@ def _describe(
         "files": record.files,
         "chunks": record.chunks,
         "languages": dict(index.languages(record.name)),
-        "skipped": dict(Counter(re.sub(r" \([^)]*\d[^)]*\)", "", file.reason) for file in skipped)),
+        "skipped": dict(Counter(_DETAILS.sub("", file.reason) for file in skipped)),
         "behind": behind,
     }
+    if read_at is not None:
+        details["read_at"] = _moment(read_at)
     if list_skipped:
         details["skipped_files"] = {file.path: file.reason for file in skipped}
     return details
@@ -92,6 +101,10 @@ def _print_repository(details: dict[str, Any]) -> None:
         print(f"  how far behind is not known: {behind}")
     elif behind is not None:
         print(f"  {count(behind, 'commit')} behind" if behind else "  up to date")
+    if "read_at" in details:  # only another crawl could tell what has changed since
+        age = datetime.now(UTC) - datetime.fromisoformat(details["read_at"])
+        ago = f"{count(age.days, 'day')} ago" if age.days else "today"
+        print(f"  read {ago}; `codeqa index` reads it again and embeds what has changed")
     if "skipped_files" in details:
         for path, reason in details["skipped_files"].items():
             print(f"  skipped {path}: {reason}")

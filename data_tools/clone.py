@@ -20,7 +20,7 @@ from data_tools.errors import CodeQAError, SourceError, StorageError
 from data_tools.git_commands import make_bare_repository, network_environment, open_git
 from data_tools.permalink import web_address
 from data_tools.snapshot import GitSnapshot, check_ref, commit_time
-from data_tools.sources import Report, Repository, is_remote, plain_location
+from data_tools.sources import Report, Repository, is_remote, is_site, plain_location
 from data_tools.storage import disk_full, storage_errors
 
 MIN_TOKEN_CHARS = 20  # a user name alone in a URL is a token if it is as long as one
@@ -76,10 +76,10 @@ def count_commits_behind(repository: Repository) -> int | None:
 
     Only commits are fetched, and only those since the indexed one's date.
 
-    :return: the count; 0 for a pinned commit; None for a plain folder.
+    :return: the count; 0 for a pinned commit; None for a plain folder or a documentation site.
     :raises SourceError: the repository cannot be reached.
     """
-    if repository.committed_at is None:
+    if repository.committed_at is None or is_site(repository.location):
         return None
     newest = repository.ref or "HEAD"
     if _SHA.match(newest) and repository.commit.startswith(newest):

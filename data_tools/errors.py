@@ -3,7 +3,7 @@
 ::
 
     CodeQAError
-    ├── SourceError            a repository or folder cannot be read
+    ├── SourceError            a repository, folder or documentation site cannot be read
     ├── QuestionError          a question that cannot be searched for
     ├── QuestionSetError       a file of questions that cannot be measured with
     ├── IndexMissingError      no index where one was expected
@@ -12,6 +12,7 @@
     ├── EmbedderMismatchError  an index made with another embedding model
     ├── EmbedderError          an embedding model cannot be loaded or has the wrong weights
     ├── StorageError           the disk is full or not writable
+    ├── HistoryError           the file of conversations is damaged, or no such file
     ├── LanguageModelError     a model server or folder does not answer
     ├── ConfigError            a YAML file with an unknown key or a wrong value
     ├── DatasetError           a dataset that is missing, damaged, or not fit for its use
@@ -31,7 +32,7 @@ class CodeQAError(Exception):
 
 
 class SourceError(CodeQAError):
-    """A repository or folder cannot be read."""
+    """A repository, folder or documentation site cannot be read."""
 
 
 class QuestionError(CodeQAError):
@@ -64,6 +65,10 @@ class EmbedderError(CodeQAError):
 
 class StorageError(CodeQAError):
     """Files cannot be written: the disk is full or the folder is not writable."""
+
+
+class HistoryError(CodeQAError):
+    """The file of conversations is damaged, is none, or was written by a newer version."""
 
 
 class LanguageModelError(CodeQAError):

@@ -54,10 +54,14 @@ def line_link(web_url: str, commit: str, path: str, start_line: int, end_line: i
 
     Notebooks get no line anchor: their lines are counted in rendered cells, not in the JSON.
 
-    :param web_url: as `web_address` returns it.
+    :param web_url: as `web_address` returns it; a site's first page, where there is no telling
+        which of its pages `path` was, is all that can be linked to.
     """
     labels = (urlsplit(web_url).hostname or "").split(".")
-    folder, plain, anchor = next(form for name, form in _FORMS.items() if name in labels)
+    form = next((form for name, form in _FORMS.items() if name in labels), None)
+    if form is None:
+        return web_url
+    folder, plain, anchor = form
     link = web_url + folder.format(commit=commit) + quote(path)
     if path.endswith(".ipynb"):
         return link

@@ -1,4 +1,4 @@
-"""Where code comes from: a git URL, a local repository, or a plain folder.
+"""Where code comes from: a git URL, a local repository, a plain folder, a documentation site.
 
 `open_source` reads what the user typed and gives a `Snapshot`: one repository, pinned, whose
 files can be read. Links are never followed, and nothing of the repository is executed.
@@ -20,8 +20,10 @@ from data_tools.errors import SourceError
 from data_tools.languages import Kind, detect_language
 from data_tools.notebook import render_notebook
 from data_tools.text import decode_text
+from data_tools.web_address import canonical_url
 
 WORKTREE = "worktree"  # the "commit" of a plain folder
+SITE = "docs+"  # before the URL of a documentation site; `git+` insists on a repository
 MAX_NAME_CHARS = 80  # of a repository: with what is appended, file systems still take it
 
 Report = Callable[[str], None]
@@ -32,11 +34,13 @@ class Repository:
     """A repository at a commit: enough to open it again and to link into it.
 
     :param name: short, unique within an index, safe as a folder name.
-    :param location: git URL without credentials, or absolute path.
+    :param location: git URL without credentials, absolute path, or `docs+URL` of a site.
     :param ref: branch, tag or commit the user asked for; None is the default branch.
-    :param commit: full SHA, or `worktree` for a plain folder.
-    :param committed_at: commit time, Unix seconds; None for a plain folder.
-    :param web_url: page of the repository on its git host, if links into it would work.
+    :param commit: full SHA, or `worktree` for a plain folder; of a site a hash of what it says.
+    :param committed_at: commit time, Unix seconds; None for a plain folder; of a site when it
+        was first seen to say that.
+    :param web_url: page of the repository on its git host, if links into it would work; of a
+        site its first page.
     """
 
     name: str
@@ -49,7 +53,11 @@ class Repository:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One text file of a repository. Lines of `text` end with a single newline."""
+    """One text file of a repository. Lines of `text` end with a single newline.
+
+    :param links: (line, URL): from that line on, 1-based, this address shows the text. Only pages
+        of sites have addresses of their own; other links are made of path and lines.
+    """
 
     repo: str
     commit: str
@@ -57,6 +65,7 @@ class SourceFile:
     language: str
     text: str
     sha256: str
+    links: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,22 +98,29 @@ _BROWSER_PATH = re.compile(
     r"^(?P<repo>/[^/]+/.+?)(?:/-)?/(?:tree|commits?|releases/tag|src/(?:branch|commit|tag))/"
     r"(?P<ref>.+)$"
 )
-_HOST_ALONE = re.compile(r"^(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org)/.")
+_GIT_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
+_HOST_ALONE = re.compile(rf"^(?:www\.)?(?:{'|'.join(map(re.escape, _GIT_HOSTS))})/.")
 _REF_SIGN = re.compile(r"(?<!/)@")  # after a slash it begins a name: `host/@scope/name`
 _URL_SCHEMES = ("https", "http", "ssh", "file")
+_GIT_PREFIX = re.compile(r"^git\+(?=(?:https?|ssh|file)://)", re.IGNORECASE)
+_PAGES = re.compile(r"^pages=([1-9]\d{0,5})$")
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
     """Split `REPO[@REF]` into the repository and the branch, tag or commit.
 
-    `https://host/owner/name/tree/REF`, as copied from a browser, is understood too.
+    `https://host/owner/name/tree/REF`, as copied from a browser, is understood too. A site
+    (`docs+URL`) has no refs.
 
     :raises SourceError: the text is no URL or path, or its scheme is not one of https, http,
         ssh and file.
     """
-    spec = spec.strip()
+    spec = _GIT_PREFIX.sub("", spec.strip())
     if not spec or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", spec) or spec.startswith("-"):
         raise SourceError(f"not a repository: {spec!r}; give a git URL or a path")
+    if is_site(spec):
+        start, max_pages = site_address(spec)
+        return f"{SITE}{start}" + (f"#pages={max_pages}" if max_pages else ""), None
     scheme = _SCHEME.match(spec)
     if scheme and "://" in spec:
         return _split_url(spec)
@@ -161,8 +177,60 @@ def _is_valid_url(url: str) -> bool:
     return parts.scheme == "file" or bool(host and not host.startswith("-"))
 
 
+def is_site(spec: str) -> bool:
+    """Tell whether a spec or location names a documentation site: `docs+URL`."""
+    return spec.strip().lower().startswith((f"{SITE}http://", f"{SITE}https://"))
+
+
+def site_address(spec: str) -> tuple[str, int | None]:
+    """Split `docs+URL[#pages=N]` into the address of the first page and the limit on pages.
+
+    :raises SourceError: it is no web address, or holds credentials, which no site is sent.
+    """
+    address, _, fragment = spec.strip()[len(SITE) :].partition("#")
+    start = canonical_url(address)
+    if start is None or "@" in address.split("/")[2]:
+        raise SourceError(
+            f"not a documentation site: {plain_location(address)}; give the address of a page "
+            "that needs no login"
+        )
+    pages = _PAGES.match(fragment)
+    return start, int(pages[1]) if pages else None
+
+
+def resolve_spec(spec: str) -> str:
+    """Settle whether an http(s) URL is a git repository or a documentation site.
+
+    Known git hosts, refs, credentials and names that end in `.git` need no asking; other servers
+    are asked. What is no such URL, or is settled, stays as it is.
+
+    :return: `git+URL` or `docs+URL`.
+    :raises SourceError: it is neither, or the spec is none (see `split_spec`).
+    """
+    location, ref = split_spec(spec)
+    url = canonical_url(location)
+    spec = spec.strip()
+    if url is None or is_site(spec) or _GIT_PREFIX.match(spec):
+        return spec
+    host = urlsplit(url).hostname or ""
+    if (
+        ref
+        or host.removeprefix("www.") in _GIT_HOSTS
+        or url.endswith(".git")
+        or "@" in location.split("/")[2]
+    ):
+        return f"git+{spec}" if "://" in spec else spec
+    _require_git()
+    from data_tools import docs_site
+
+    page, _, fragment = spec.partition("#")
+    if not docs_site.is_documentation(canonical_url(page) or url):
+        return f"git+{spec}"
+    return f"{SITE}{page}" + (f"#{fragment}" if _PAGES.match(fragment) else "")
+
+
 def is_remote(location: str) -> bool:
-    """Tell whether `location` (without its ref) is cloned rather than read in place."""
+    """Tell whether `location` (without its ref) is cloned or fetched rather than read in place."""
     return "://" in location or bool(_SCP_FORM.match(location))
 
 
@@ -171,6 +239,8 @@ def plain_location(location: str) -> str:
 
     :param location: as `split_spec` returns it.
     """
+    if is_site(location):
+        return location.partition("#")[0]
     if "://" not in location:
         return location if is_remote(location) else str(_local_path(location))
     scheme, _, rest = location.partition("://")
@@ -188,7 +258,10 @@ def repository_name(location: str) -> str:
 
 
 def unique_name(location: str, taken: Container[str]) -> str:
-    """Name a repository by its last part, by its last two if that is taken, then by number."""
+    """Name a repository by its last part, by its last two if that is taken, then by number.
+
+    A site is named by its host, and by its folder and host if that is taken.
+    """
     parts = _path_parts(location)
     name = _safe_name(parts[-1])
     if name not in taken:
@@ -200,6 +273,9 @@ def unique_name(location: str, taken: Container[str]) -> str:
 
 def _path_parts(location: str) -> list[str]:
     tail = plain_location(location).rstrip("/").removesuffix(".git").rstrip("/")
+    if is_site(location):
+        parts = urlsplit(tail)
+        return [parts.path.rpartition("/")[2], parts.hostname or ""]
     return re.split(r"[/:\\]" if is_remote(location) else "/", tail)
 
 
@@ -229,20 +305,22 @@ def _exists(path: Path) -> bool:
 
 
 def open_source(spec: str, *, name: str | None = None, report: Report | None = None) -> Snapshot:
-    """Open what the user typed: clone a URL, or read a local repository or folder.
+    """Open what the user typed: clone a URL, read a site, or a local repository or folder.
 
-    :param spec: `REPO[@REF]`; see `split_spec`.
+    :param spec: `REPO[@REF]`; see `split_spec` and `resolve_spec`.
     :param name: the name to give it; by default the last part of its location.
-    :param report: receives lines of progress while cloning.
+    :param report: receives lines of progress while cloning or crawling.
     :raises SourceError: it does not exist, needs credentials, is empty, or lacks the ref.
-    :raises StorageError: a clone cannot be written to the cache folder.
+    :raises StorageError: what is fetched cannot be written to the cache folder.
     """
-    location, ref = split_spec(spec)
+    location, ref = split_spec(resolve_spec(spec))
     name = name or repository_name(location)
     if is_remote(location):
         _require_git()
-        from data_tools import clone
+        from data_tools import clone, docs_site
 
+        if is_site(location):
+            return docs_site.open_site(location, name=name, report=report)
         return clone.open_remote(location, ref, name=name, report=report)
     folder = _local_path(location)
     if not _is_folder(folder):

@@ -25,6 +25,7 @@ from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import (
     SkippedFile,
     Snapshot,
+    is_site,
 )
 from retrieval import generations
 from retrieval.changes import is_up_to_date, keep_stamps, same_content, stamp_folders
@@ -34,7 +35,7 @@ from retrieval.embedding_cache import EmbeddingCache
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
 from retrieval.lexical import LexicalIndex
 from retrieval.repositories import open_all, specs_not_named, without
-from retrieval.store import ChunkStore
+from retrieval.store import ChunkStore, Link
 from retrieval.views import embed_chunks
 
 CHUNKS = "chunks.sqlite"
@@ -191,7 +192,8 @@ def _write_words(
                 records.append(_add_snapshot(store, fresh[name], report))
             elif old_store:
                 with closing(ChunkStore.open(old_store)) as previous:
-                    store.add(previous.chunks(name), previous.skipped(name))
+                    links = previous.links(name) if is_site(kept[name].location) else ()
+                    store.add(previous.chunks(name), previous.skipped(name), links=links)
                 records.append(kept[name])
         return _index_words(draft, store, records, embedder, report)
 
@@ -227,6 +229,7 @@ def _add_snapshot(
     files = chunks = 0
     skipped: list[SkippedFile] = []
     pending: list[Chunk] = []
+    links: list[Link] = []
     for file in snapshot.files():
         if isinstance(file, SkippedFile):
             skipped.append(file)
@@ -235,11 +238,12 @@ def _add_snapshot(
         pieces = cut_paragraphs(file) if hasty else chunk_file(file)
         files, chunks = files + 1, chunks + len(pieces)
         pending += pieces
+        links += ((file.repo, file.path, line, url) for line, url in file.links)
         if len(pending) >= STORE_SPAN:
             store.add(pending, hashed=not hasty)
             pending.clear()
         report(Progress("read" if hasty else "parse", files))
-    store.add(pending, skipped, hashed=not hasty)
+    store.add(pending, skipped, links=links, hashed=not hasty)
     if not files:
         raise SourceError(
             f"{repository.location} holds no text to index (files skipped: {len(skipped):,}); "

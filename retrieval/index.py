@@ -49,7 +49,8 @@ class CodeIndex:
     ) -> Self:
         """Index repositories; those that the folder holds already and are not named stay.
 
-        :param repositories: git URLs or paths, each with `@REF` for a branch, tag or commit.
+        :param repositories: git URLs or paths, each with `@REF` for a branch, tag or commit; or
+            addresses of documentation sites (`docs+URL` where it could be either).
         :param folder: where the index lives; made if needed.
         :param embedder: a model, its folder or its name; by default the one the index was made
             with, else the packaged MiniLM.
@@ -207,7 +208,7 @@ class CodeIndex:
 
     def link(self, chunk: Chunk) -> str | None:
         """Link to a chunk's lines at its commit; None where no link would work."""
-        return link(self.manifest, chunk)
+        return link(self._generation, chunk)
 
     def repository(self, name: str) -> RepositoryRecord:
         """Return what is known of a repository.

@@ -6,10 +6,13 @@ from pathlib import Path
 from data_tools.errors import SourceError
 from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import (
+    SITE,
     Snapshot,
     is_remote,
+    is_site,
     open_source,
     plain_location,
+    resolve_spec,
     split_spec,
     unique_name,
 )
@@ -20,6 +23,7 @@ def open_all(
     specs: Sequence[str], known: Sequence[RepositoryRecord], report: ReportProgress
 ) -> list[Snapshot]:
     """Open every repository under a name of its own: the one it had before, if any."""
+    specs = [_resolve(spec, known) for spec in specs]
     names = {_identity(record.location): record.name for record in known}
     refs: dict[str, str | None] = {}
     for spec in specs:
@@ -33,6 +37,17 @@ def open_all(
         names.setdefault(identity, unique_name(location, set(names.values())))
     unique = {_identity(split_spec(spec)[0]): spec for spec in specs}
     return [_open(spec, names[identity], report) for identity, spec in unique.items()]
+
+
+def _resolve(spec: str, known: Sequence[RepositoryRecord]) -> str:
+    """Settle what a URL is: what it was before, if the index holds it, without asking again."""
+    location, _ = split_spec(spec)
+    for record in known:
+        if _identity(record.location) == _identity(location) and not is_site(location):
+            if is_site(record.location):
+                return record.location
+            return f"git+{spec.strip()}" if spec.strip().startswith("http") else spec
+    return resolve_spec(spec)
 
 
 def _open(spec: str, name: str, report: ReportProgress) -> Snapshot:
@@ -72,7 +87,7 @@ def specs_not_named(specs: Sequence[str], known: Sequence[RepositoryRecord]) -> 
 
 
 def _identity(location: str) -> str:
-    """Return what two ways to write one repository have in common."""
-    plain = plain_location(location).rstrip("/")
+    """Return what two ways to write one repository, or one site, have in common."""
+    plain = plain_location(location).removeprefix(SITE).rstrip("/")
     on_disk = not is_remote(location) or plain.startswith("file:")
     return plain if on_disk else plain.removesuffix(".git")

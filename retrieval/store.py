@@ -35,6 +35,9 @@ CREATE TABLE chunks (
     text_hash BLOB NOT NULL
 );
 CREATE TABLE skipped (repo TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE links (
+    repo TEXT NOT NULL, path TEXT NOT NULL, line INTEGER NOT NULL, url TEXT NOT NULL
+);
 """
 # All filters are about files: at 1,000,000 chunks they are read from a tenth of the rows, and
 # texts are not touched. A file's chunks are numbered one after another.
@@ -43,7 +46,9 @@ CREATE TABLE files AS
     SELECT repo, path, language, min(number) AS first, count(*) AS chunks
     FROM chunks GROUP BY repo, path, language ORDER BY first;
 CREATE INDEX files_by_path ON files (path, repo);
+CREATE INDEX links_by_path ON links (repo, path, line);
 """
+Link = tuple[str, str, int, str]  # repository, path, line, URL
 _COLUMNS = 'repo, "commit", path, start_line, end_line, language, symbol, text'
 
 
@@ -92,10 +97,12 @@ class ChunkStore:
         chunks: Iterable[Chunk],
         skipped: Iterable[SkippedFile] = (),
         *,
+        links: Iterable[Link] = (),
         hashed: bool = True,
     ) -> None:
         """Append chunks, numbered on from the last, and files that were skipped.
 
+        :param links: where lines of pages of sites can be seen, from each line on.
         :param hashed: False for chunks that will not be embedded.
         """
         with self._lock, self._connection:
@@ -121,6 +128,7 @@ class ChunkStore:
                 "INSERT INTO skipped VALUES (?, ?, ?)",
                 ((file.repo, file.path, file.reason) for file in skipped),
             )
+            self._connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?)", links)
 
     def finish(self) -> None:
         """Build what makes reading fast; nothing is added afterwards."""
@@ -162,6 +170,22 @@ class ChunkStore:
         """Read what was not indexed, and why."""
         where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
         return [SkippedFile(*row) for row in self._rows(f"SELECT * FROM skipped {where}", values)]
+
+    def links(self, repo: str) -> list[Link]:
+        """Read where the lines of a site's pages can be seen.
+
+        :raises IndexDamagedError: the store was made before there were sites.
+        """
+        return self._rows("SELECT * FROM links WHERE repo = ?", (repo,))
+
+    def link(self, repo: str, path: str, line: int) -> str | None:
+        """Find the address that shows a line of a site's page, its heading's if it has one."""
+        rows = self._rows(
+            "SELECT url FROM links WHERE repo = ? AND path = ? AND line <= ? "
+            "ORDER BY line DESC LIMIT 1",
+            (repo, path, line),
+        )
+        return str(rows[0][0]) if rows else None
 
     def languages(self, repo: str | None = None) -> list[tuple[str, int]]:
         """Count files by language, most first."""

@@ -66,3 +66,8 @@ def test_a_remote_s_page_is_known_or_there_is_none(remote: str, page: str | None
 )
 def test_a_link_leads_to_the_lines_at_the_commit(page: str, path: str, link: str) -> None:
     assert line_link(page, SHA, path, 3, 7) == page + link.format(sha=SHA)
+
+
+def test_where_the_form_of_links_is_not_known_the_page_itself_is_linked_to() -> None:
+    page = "https://docs.example.org/guide/"
+    assert line_link(page, SHA, "install.md", 3, 7) == page
