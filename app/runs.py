@@ -60,7 +60,7 @@ def _print(runs: "list[RecordedRun]", *, as_json: bool) -> None:
 
 
 def _serve(host: str, port: int, *, open_browser: bool) -> None:
-    from app.web import check_port
+    from app.ports import check_port
     from training.mlflow_store import choose_uri, without_password
     from training.runs import page_command
 

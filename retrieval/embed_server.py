@@ -100,6 +100,12 @@ class ServerEmbedder:
         vector: Vectors = self._embed_batch([text])[0]
         return vector
 
+    def close(self) -> None:
+        """Close its connections; it can be asked again, over new ones."""
+        client: openai.OpenAI | None = vars(self).pop("_client", None)
+        if client:
+            client.close()
+
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
         vectors = self._ask(texts)
         if vectors.shape != (len(texts), self.dimension):
