@@ -5,41 +5,61 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_tools.errors import QuestionError
+from app.records import hit_record
+from data_tools.errors import LanguageModelError, QuestionError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 if TYPE_CHECKING:
-    from app.answer import Answer
     from retrieval.search import Hit
 
 
 def run_chat(options: argparse.Namespace) -> None:
     """Open the page, and index in the background what was asked for."""
     from app.cli_options import DEFAULT_INDEX
-    from app.llm import open_chat_model
+    from app.history import History, default_history
+    from app.models import open_models
+    from app.ports import check_port
     from app.progress import ProgressBar
-    from app.web import check_port, launch
+    from app.web import launch
     from app.workspace import Workspace
 
-    chat = open_chat_model(options.llm, model=options.model, timeout_s=options.timeout)
-    default = os.environ.get("CODEQA_INDEX", DEFAULT_INDEX)
-    folder = options.index or (_folder_for(options.repos) if options.repos else default)
+    if options.adapter and not options.serve:
+        raise LanguageModelError("--adapter is served beside a model: name that with --serve")
     check_port(options.host, options.port)
-    workspace = Workspace(Path(folder), options.repos, options.embedder)
-    workspace.start(ProgressBar())
-    launch(
-        workspace,
-        chat,
-        host=options.host,
-        port=options.port,
-        open_browser=not options.no_browser and sys.stdout.isatty(),
-    )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is lost
+    with ExitStack() as stack:
+        specs = list(options.llm or ())
+        if options.serve:
+            from app.serving import serve_for_chat
+
+            specs.insert(0, stack.enter_context(serve_for_chat(options.serve, options.adapter)))
+        names = [options.model] if options.model else []
+        models = open_models(specs, names=names, timeout_s=options.timeout)
+        default = os.environ.get("CODEQA_INDEX", DEFAULT_INDEX)
+        folder = options.index or (_folder_for(options.repos) if options.repos else default)
+        scope = str(Path(folder).resolve())
+        history = History(Path(options.history or default_history()), scope=scope)
+        stack.callback(history.close)
+        workspace = Workspace(Path(folder), options.repos, options.embedder)
+        workspace.start(ProgressBar())
+        launch(
+            workspace,
+            models,
+            history,
+            host=options.host,
+            port=options.port,
+            open_browser=not options.no_browser and sys.stdout.isatty(),
+        )
 
 
 def _folder_for(specs: Sequence[str]) -> Path:
@@ -83,62 +103,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def run_ask(options: argparse.Namespace) -> None:
-    """Answer one question; the text streams if someone is watching."""
-    from app.answer import Answer, Delta, answer
-    from app.llm import open_chat_model
-    from retrieval.index import CodeIndex
-    from retrieval.search import check_question
-
-    check_question(options.question)
-    with CodeIndex.open(options.index) as index:
-        chat = open_chat_model(options.llm, model=options.model, timeout_s=options.timeout)
-        streams = sys.stdout.isatty() and not options.json
-        for event in answer(
-            index,
-            options.question,
-            chat=chat,
-            k=options.k,
-            repos=options.repo,
-            languages=options.language,
-            path_glob=options.path,
-        ):
-            if isinstance(event, Delta) and streams:
-                print(_for_terminal(event.text), end="", flush=True)
-            elif isinstance(event, Answer):
-                _print_answer(event, options.json, streams)
-
-
-def _print_answer(answer: "Answer", as_json: bool, streamed: bool) -> None:
-    if as_json:
-        print_json(_answer_record(answer))
-        return
-    print("" if streamed else _for_terminal(answer.text))
-    if answer.citations:
-        print("\nSources:")
-        for citation in answer.citations:
-            lines = f"L{citation.start_line}-L{citation.end_line}"
-            print(f"  [{citation.passage}:{lines}] {citation.url or citation.label}")
-    if answer.dropped:
-        print(f"removed, not in the evidence: {' '.join(answer.dropped)}", file=sys.stderr)
-    source = f"by {answer.model}" if answer.model else "quoted from the code; see --llm"
-    print(f"({source})", file=sys.stderr)
-
-
-def _answer_record(answer: "Answer") -> dict[str, Any]:
-    return {
-        "question": answer.question,
-        "text": answer.text,
-        "citations": [vars(citation) for citation in answer.citations],
-        "dropped": list(answer.dropped),
-        "evidence": [_hit_record(rank, hit) for rank, hit in enumerate(answer.evidence, start=1)],
-        "mode": answer.mode,
-        "model": answer.model,
-        "abstained": answer.abstained,
-        "words_only": answer.words_only,
-    }
-
-
 def run_search(options: argparse.Namespace) -> None:
     """Print ranked chunks for one question or for each of a file of them."""
     from retrieval.index import CodeIndex
@@ -165,7 +129,7 @@ def run_search(options: argparse.Namespace) -> None:
 
 def _print_hit(rank: int, hit: "Hit", identifier: object, options: argparse.Namespace) -> None:
     if options.json:
-        record = _hit_record(rank, hit)
+        record = hit_record(rank, hit)
         if options.queries is not None:
             record = {"id": identifier, **record}
         print_json(record)
@@ -174,10 +138,10 @@ def _print_hit(rank: int, hit: "Hit", identifier: object, options: argparse.Name
     prefix = "" if options.queries is None else f"{identifier}\t"
     name = f"  {chunk.symbol}" if chunk.symbol else ""
     line = f"{prefix}{hit.score:.3f}  {chunk.path}:{chunk.start_line}-{chunk.end_line}{name}"
-    print(_for_terminal(line))
+    print(for_terminal(line))
 
 
-def _for_terminal(text: str) -> str:
+def for_terminal(text: str) -> str:
     """Take out what would steer the terminal: a repository may hold anything."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -186,23 +150,6 @@ def print_json(record: dict[str, Any]) -> None:
     """Print one line of JSON, with no character that the terminal cannot show."""
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     print(json.dumps(record, ensure_ascii=encoding != "utf8"))
-
-
-def _hit_record(rank: int, hit: "Hit") -> dict[str, Any]:
-    chunk = hit.chunk
-    return {
-        "rank": rank,
-        "score": round(hit.score, 6),
-        "repo": chunk.repo,
-        "commit": chunk.commit,
-        "path": chunk.path,
-        "start_line": chunk.start_line,
-        "end_line": chunk.end_line,
-        "symbol": chunk.symbol,
-        "language": chunk.language,
-        "url": hit.url,
-        "text": chunk.text,
-    }
 
 
 def _read_queries(file: str) -> Iterator[tuple[object, str]]:

@@ -11,14 +11,17 @@ minutes. It switches no tracing on, and nothing but the model is asked.
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.llm_limits import CHARS_A_TOKEN, within_limits
 from data_tools.errors import LanguageModelError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+DEFAULT_MAX_TOKENS = 1024
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 
@@ -28,7 +31,7 @@ def open_chat_model(
     model: str | None = None,
     timeout_s: float = 120.0,
     temperature: float = 0.0,
-    max_tokens: int = 1024,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
 ) -> "BaseChatModel | None":
     """Open the language model that `spec` names, and check that it is there.
 
@@ -45,16 +48,13 @@ def open_chat_model(
     """
     if spec == "none":
         return None
-    if spec.lower().startswith(("http://", "https://")):
-        from app.llm_server import open_server
+    if is_server(spec):
+        from app.llm_server import choose_model, find_server
 
-        return open_server(
-            spec,
-            model=model,
-            timeout_s=timeout_s,
-            temperature=temperature,
-            max_tokens=max_tokens,
+        server = find_server(
+            spec, timeout_s=timeout_s, temperature=temperature, max_tokens=max_tokens
         )
+        return server.open_model(choose_model(server, model))
     if model is not None:
         raise LanguageModelError(
             "--model chooses among a server's models: give its URL as --llm, or leave --model out"
@@ -68,17 +68,41 @@ def open_chat_model(
     return load_folder(spec, temperature=temperature, max_tokens=max_tokens)
 
 
-def stream_text(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Generator[str]:
+def is_server(spec: str) -> bool:
+    """Whether a spec is the URL of a server, and not a model's name or folder."""
+    return spec.lower().startswith(("http://", "https://"))
+
+
+@dataclass
+class Call:
+    """What `stream_text` found out of one call of a model besides its text.
+
+    :param cut: why the text was cut short, as the end of a sentence; None if it was not.
+    :param prompt_tokens: as the model counted them; None if it did not. Likewise
+        `completion_tokens`.
+    """
+
+    cut: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+def stream_text(
+    chat: "BaseChatModel", messages: "list[BaseMessage]", call: Call | None = None
+) -> Generator[str]:
     """Yield the answer to `messages` piece by piece, without the model's thinking.
 
-    Closing the iterator stops the model: the connection is closed, or the generation ends.
+    Closing the iterator stops the model: the connection is closed, or the generation ends. So does
+    `app.llm_limits`, where a server does not keep to the length it was asked for.
 
+    :param call: filled in by the time the iterator ends.
     :raises LanguageModelError: no answer, or one that broke off after the pieces yielded.
     """
+    call = call or Call()
     answered = False
     try:
         with (
-            closing(_stream_content(chat, messages)) as content,
+            closing(_stream_content(chat, messages, call)) as content,
             closing(without_thinking(content)) as pieces,
         ):
             for piece in pieces:
@@ -130,19 +154,45 @@ def without_thinking(pieces: Iterable[str]) -> Generator[str]:
         yield held
 
 
-def _stream_content(chat: "BaseChatModel", messages: "list[BaseMessage]") -> Generator[str]:
+def _stream_content(
+    chat: "BaseChatModel", messages: "list[BaseMessage]", call: Call
+) -> Generator[str]:
+    """The model's text as it comes, within limits; what there is to know of it goes to `call`."""
+    max_chars = CHARS_A_TOKEN * (_max_tokens(chat) or DEFAULT_MAX_TOKENS)
+    try:
+        cut = yield from within_limits(_read(chat, messages, call), max_chars=max_chars)
+    except Exception as error:
+        from app.llm_server import refuses_to_count
+
+        if not refuses_to_count(error, chat):
+            raise
+        cut = yield from within_limits(_read(chat, messages, call), max_chars=max_chars)
+    call.cut = cut or call.cut
+
+
+def _read(chat: "BaseChatModel", messages: "list[BaseMessage]", call: Call) -> Generator[str]:
     """The model's text as it comes; raises if a server's stream ends before its end."""
-    finished = not _base_url(chat)  # only servers say so
+    finish = None
     stream = chat.stream(messages)
     try:
         for chunk in stream:
-            finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+            finish = chunk.response_metadata.get("finish_reason") or finish
+            if usage := getattr(chunk, "usage_metadata", None):
+                call.prompt_tokens = usage["input_tokens"]
+                call.completion_tokens = usage["output_tokens"]
             yield str(chunk.text)
     finally:
         if isinstance(stream, Generator):
             stream.close()
-    if not finished:
+    if finish == "length":
+        call.cut = f"it may have {_max_tokens(chat) or DEFAULT_MAX_TOKENS:,} tokens"
+    if finish is None and _base_url(chat):  # only servers say so
         raise ConnectionError("the stream ended before the answer did")
+
+
+def _max_tokens(chat: "BaseChatModel") -> int | None:
+    """The longest answer that a model is asked for, in tokens."""
+    return getattr(chat, "max_tokens", None) or getattr(chat, "max_new_tokens", None)
 
 
 def _base_url(chat: "BaseChatModel") -> str | None:

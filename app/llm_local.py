@@ -75,6 +75,7 @@ class LocalChatModel(BaseChatModel):
             generation.stopped.set()
         if generation.error is not None:
             raise generation.error
+        yield ChatGenerationChunk(message=generation.describe())
 
     def render(self, messages: list[BaseMessage]) -> str:
         """The prompt that the model's own chat template makes of `messages`.
@@ -113,6 +114,8 @@ class _Generation(Thread):
         self._chat = chat
         self._prompt = prompt
         self._prompt_seen = False
+        self._prompt_tokens = 0
+        self._room = chat.max_new_tokens
         self._token_ids: list[int] = []
         self._context_start = 0  # the tokens from here on are decoded again with each new one
         self._shown_end = 0  # the tokens up to here have been shown
@@ -128,14 +131,29 @@ class _Generation(Thread):
         finally:
             self.texts.put(None)
 
+    def describe(self) -> AIMessageChunk:
+        """Why it ended and what it took, as the last chunk of a stream says it."""
+        generated = len(self._token_ids)
+        return AIMessageChunk(
+            content="",
+            response_metadata={"finish_reason": "length" if generated >= self._room else "stop"},
+            usage_metadata={
+                "input_tokens": self._prompt_tokens,
+                "output_tokens": generated,
+                "total_tokens": self._prompt_tokens + generated,
+            },
+        )
+
     def _run_model(self) -> None:
         model = self._chat.model
         inputs = self._chat.tokenizer(
             self._prompt, add_special_tokens=False, return_tensors="pt"
         ).to(model.device)
+        self._prompt_tokens = inputs["input_ids"].shape[1]
+        self._room = self._measure_room(self._prompt_tokens)
         model.generate(
             **inputs,
-            max_new_tokens=self._measure_room(inputs["input_ids"].shape[1]),
+            max_new_tokens=self._room,
             streamer=self,
             stopping_criteria=[self._should_stop],
         )

@@ -1,18 +1,23 @@
 """A model behind an OpenAI-compatible server: find it, open it, explain its faults.
 
 vLLM, llama.cpp, Ollama and hosted services agree on two calls, `/models` and
-`/chat/completions`, and on little else. Nothing beyond them is asked for.
+`/chat/completions`, and on little else. All that is asked for beyond them is to count tokens, and
+a server that refuses is not asked again.
 """
 
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from app.stopping import cut_on_stop
 from data_tools.errors import LanguageModelError
 
 if TYPE_CHECKING:
     import openai
+    from langchain_core.language_models import BaseChatModel
     from langchain_openai import ChatOpenAI
 
 QUICK_TIMEOUT_S = 10.0  # to connect or to list models takes a busy server less than one
@@ -21,43 +26,108 @@ SECRET_CHARS = 8  # a shorter key is a word such as EMPTY, and no secret
 PLACEHOLDER_KEY = "none"  # the client insists on a key; a server without keys ignores it
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
+_COUNTING = re.compile(r"stream_options|include_usage")
 
-def open_server(
-    url: str, *, model: str | None, timeout_s: float, temperature: float, max_tokens: int
-) -> "ChatOpenAI":
-    """Open a server's model, and check that it is served. For the rest see `open_chat_model`.
 
-    :raises LanguageModelError: the server does not answer, or has no such model.
+@dataclass(frozen=True)
+class Server:
+    """An OpenAI-compatible server: where it is, and how it is asked. Opening it asks nothing.
+
+    :param base_url: with its path, without credentials.
+    :param credentials: user and password, where the URL held them.
+    :param timeout_s: the longest wait for its next piece of text, in seconds.
+    :param temperature: 0 is greedy.
+    :param max_tokens: the longest answer, in tokens.
     """
-    import openai
-    from langchain_openai import ChatOpenAI
 
+    base_url: str
+    credentials: tuple[str, str] | None = field(repr=False)
+    host: str
+    timeout_s: float
+    temperature: float
+    max_tokens: int
+
+    def list_models(self, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+        """The names of its models, at least one; adapters after the models that they adapt.
+
+        :param wanted: the names to take for served if the server keeps no list.
+        :raises LanguageModelError: it does not answer, is no such server, or has no model.
+        """
+        import openai
+
+        quick_s = min(self.timeout_s, QUICK_TIMEOUT_S)
+        try:
+            with openai.OpenAI(**self._client_options()).with_options(timeout=quick_s) as client:
+                entries = client.models.list().data
+            entries = sorted(entries, key=lambda entry: bool(getattr(entry, "parent", None)))
+            names = tuple(dict.fromkeys(str(entry.id) for entry in entries))
+        except openai.NotFoundError as error:
+            if wanted:  # the first question will tell
+                return tuple(wanted)
+            raise LanguageModelError(
+                f"{self.base_url} does not list its models: pass --model NAME, or correct the URL"
+            ) from error
+        except openai.APIError as error:
+            raise explain(error, self.base_url, None) from error
+        except (AttributeError, TypeError, ValueError) as error:  # a page, or JSON of another kind
+            raise _not_a_server(self.base_url) from error
+        if not names:
+            raise LanguageModelError(f"{self.base_url} serves no model: load one there first")
+        return names
+
+    def open_model(self, name: str) -> "ChatOpenAI":
+        """One of its models; whether it is served is not asked.
+
+        :raises LanguageModelError: OPENAI_API_KEY is no key.
+        """
+        import openai
+        from langchain_openai import ChatOpenAI
+
+        return ChatOpenAI(
+            **self._client_options(),
+            model=name,
+            http_async_client=openai.DefaultAsyncHttpxClient(**self._http_options()),
+            temperature=self.temperature,
+            max_completion_tokens=self.max_tokens,
+            streaming=True,
+            stream_usage=True,
+            use_responses_api=False,  # else a model's name may choose another protocol
+        )
+
+    def _client_options(self) -> dict[str, Any]:
+        import openai
+
+        http_options = self._http_options()
+        return {
+            "base_url": self.base_url,
+            "api_key": _read_key(),
+            "timeout": http_options["timeout"],
+            "max_retries": 0,
+            "http_client": openai.DefaultHttpxClient(
+                **http_options, event_hooks={"request": [cut_on_stop]}
+            ),
+        }
+
+    def _http_options(self) -> dict[str, Any]:
+        import openai
+
+        return {
+            "auth": self.credentials,
+            # One connection an answer: one kept open may be closed by the server in the very
+            # moment we ask, which looks as if it were down.
+            "headers": {"Connection": "close"},
+            "timeout": openai.Timeout(self.timeout_s, connect=min(self.timeout_s, QUICK_TIMEOUT_S)),
+            "trust_env": self.host not in LOOPBACK_HOSTS,  # a proxy cannot see our localhost
+        }
+
+
+def find_server(url: str, *, timeout_s: float, temperature: float, max_tokens: int) -> Server:
+    """Read a server's URL. For the options see `app.llm.open_chat_model`.
+
+    :raises LanguageModelError: it is not a base URL.
+    """
     base_url, credentials, host = _read_url(url)
-    http_options: dict[str, Any] = {
-        "auth": credentials,
-        # One connection an answer: one kept open may be closed by the server in the very
-        # moment we ask, which looks as if it were down.
-        "headers": {"Connection": "close"},
-        "timeout": openai.Timeout(timeout_s, connect=min(timeout_s, QUICK_TIMEOUT_S)),
-        "trust_env": host not in LOOPBACK_HOSTS,  # a company's proxy cannot see our localhost
-    }
-    options: dict[str, Any] = {
-        "base_url": base_url,
-        "api_key": _read_key(),
-        "timeout": http_options["timeout"],
-        "max_retries": 0,
-        "http_client": openai.DefaultHttpxClient(**http_options),
-    }
-    quick = openai.OpenAI(**options).with_options(timeout=min(timeout_s, QUICK_TIMEOUT_S))
-    return ChatOpenAI(
-        **options,
-        model=_choose_model(quick, base_url, model),
-        http_async_client=openai.DefaultAsyncHttpxClient(**http_options),
-        temperature=temperature,
-        max_completion_tokens=max_tokens,
-        streaming=True,
-        use_responses_api=False,  # else a model's name may choose another protocol
-    )
+    return Server(base_url, credentials, host, timeout_s, temperature, max_tokens)
 
 
 def _read_url(text: str) -> tuple[str, tuple[str, str] | None, str]:
@@ -87,34 +157,36 @@ def _read_key() -> str:
     return key
 
 
-def _choose_model(client: "openai.OpenAI", base_url: str, wanted: str | None) -> str:
-    """The wanted model, or the only one; an error that lists the server's names otherwise."""
-    import openai
+def choose_model(server: Server, wanted: str | None) -> str:
+    """The wanted model, or the only one.
 
-    try:
-        names = [str(entry.id) for entry in client.models.list().data]
-    except openai.NotFoundError as error:
-        if wanted:  # a server that lists nothing: the first question will tell
-            return wanted
-        raise LanguageModelError(
-            f"{base_url} does not list its models: pass --model NAME, or correct the URL"
-        ) from error
-    except openai.APIError as error:
-        raise explain(error, base_url, wanted) from error
-    except (AttributeError, TypeError, ValueError) as error:  # a page, or JSON of another kind
-        raise _not_a_server(base_url) from error
+    :raises LanguageModelError: there is none, or several; the server's names are listed.
+    """
+    names = server.list_models((wanted,) if wanted else ())
     if wanted is not None and wanted in names:
         return wanted
     if wanted is None and len(names) == 1:
         return names[0]
     shown = one_line(", ".join(names))
-    if not names:
-        raise LanguageModelError(f"{base_url} serves no model: load one there first")
     if wanted is None:
         raise LanguageModelError(
-            f"{base_url} serves several models: choose one with --model: {shown}"
+            f"{server.base_url} serves several models: choose one with --model: {shown}"
         )
-    raise LanguageModelError(f"{base_url} does not serve {wanted}: choose with --model: {shown}")
+    raise LanguageModelError(
+        f"{server.base_url} does not serve {wanted}: choose with --model: {shown}"
+    )
+
+
+def refuses_to_count(error: Exception, chat: "BaseChatModel") -> bool:
+    """Whether a server rejected a request for asking it to count; then it is asked no more."""
+    import openai
+
+    if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
+        return False
+    if not getattr(chat, "stream_usage", False) or not _COUNTING.search(error.response.text):
+        return False
+    chat.stream_usage = False  # type: ignore[attr-defined]  # LangChain has it per model
+    return True
 
 
 def explain(error: Exception, base_url: str, model: str | None) -> LanguageModelError:

@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from data_tools.chunk import Chunk
 from data_tools.permalink import line_link
 
+_LINES = r"L?(?P<start>\d{1,7})(?:\s*[-–]\s*L?(?P<end>\d{1,7}))?"  # noqa: RUF001
 _CITATION = re.compile(
-    r"\[(?P<passage>\d{1,3})"
-    r"(?::\s*L?(?P<start>\d{1,7})(?:\s*[-–]\s*L?(?P<end>\d{1,7}))?"
+    rf"\[(?P<passage>\d{{1,3}})(?::\s*{_LINES}"
     r"|(?<!\w\[\d)(?<!\w\[\d\d))\]"  # `x[0]` is none
     r"(?!\()"  # nor is a Markdown link's text
+    # What was meant for one: `[1:L5-]`, `[L5-L9]`, `[bucket.py:L5-L9]`.
+    r"|\[(?:\d{1,3}\s*:[\s\dL,;.–-]*|(?:[^\s\[\]]{1,200}[:#])?L\d{1,7}(?:\s*[-–]\s*L?\d{1,7})?)\]"  # noqa: RUF001
+    r"(?!\()"
 )
+# Several in one pair of brackets: `[1:L5-L9, L12; 2:L3]`; and brackets that are none of ours.
+_SEVERAL = re.compile(r"\[(\d{1,3}:\s*L?\d[\d\s:L–-]*(?:[,;][\d\s:L–-]+)+)\](?!\()")  # noqa: RUF001
+_FULL_WIDTH = re.compile(r"【(\d{1,3}(?::[\d\s:L,;–-]+)?)】")  # noqa: RUF001
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 
 
@@ -68,7 +74,8 @@ def check_citations(
     """Check every citation in `text` against the evidence.
 
     A citation is good if its passage exists and its lines lie within it; `[n]` alone means the
-    whole passage. What looks like one inside code is left alone: `items[0]` is no citation.
+    whole passage, and one pair of brackets may hold several. What looks like one inside code is
+    left alone: `items[0]` is no citation.
 
     :param web_urls: repository name → its page, for links.
     """
@@ -95,10 +102,25 @@ def without_citations(text: str) -> str:
     return re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", bare, flags=re.MULTILINE).strip()
 
 
+def renumber_citations(text: str, numbers: Mapping[int, int]) -> str:
+    """Give the passages that a text cites other numbers; citations of none of them are left out.
+
+    :param text: its citations checked, so that all are `[n:Lx-Ly]`.
+    :param numbers: of each passage, before and after.
+    """
+
+    def renumber(match: re.Match[str]) -> str:
+        passage, lines = match[0].strip("[]").split(":")
+        number = numbers.get(int(passage))
+        return "" if number is None else f"[{number}:{lines}]"
+
+    return _replace_outside_code(text, renumber)
+
+
 def _resolve(
     match: re.Match[str], evidence: Sequence[Chunk], web_urls: Mapping[str, str | None]
 ) -> Citation | None:
-    passage = int(match["passage"])
+    passage = int(match["passage"] or 0)
     if not 1 <= passage <= len(evidence):
         return None
     chunk = evidence[passage - 1]
@@ -113,8 +135,23 @@ def _resolve(
 
 def _replace_outside_code(text: str, replace: Callable[[re.Match[str]], str]) -> str:
     return "".join(
-        part if is_code else _CITATION.sub(replace, part) for part, is_code in _split_code(text)
+        part if is_code else _CITATION.sub(replace, _one_by_one(part))
+        for part, is_code in _split_code(text)
     )
+
+
+def _one_by_one(text: str) -> str:
+    """Give each of several citations in one pair of brackets its own."""
+
+    def separate(several: re.Match[str]) -> str:
+        passage, found = "", []
+        for each in re.split(r"[,;]", several[1]):
+            named, colon, lines = each.strip().rpartition(":")
+            passage = named if colon else passage
+            found.append(f"[{passage}:{lines.strip()}]")
+        return " ".join(found)
+
+    return _SEVERAL.sub(separate, _FULL_WIDTH.sub(r"[\1]", text))
 
 
 def _split_code(text: str) -> Iterator[tuple[str, bool]]:

@@ -17,6 +17,9 @@ MAX_EVIDENCE_CHARS = 14_000  # about 4,000 tokens of code
 MAX_HISTORY_TURNS = 3
 MAX_HISTORY_CHARS = 1_500  # of one earlier question, and of its answer
 
+MAX_PART_CHARS = 300  # of a question that a model breaks a longer one up into, or suggests
+SUGGESTIONS = 5  # asked for; those that the index cannot answer are left out
+
 REFUSAL = "The passages do not say."
 
 SYSTEM = f"""\
@@ -37,6 +40,20 @@ Rewrite the last question so that it can be understood without the conversation 
 Keep its meaning and every name of code in it. Reply with the question alone.
 """
 
+SPLIT = """\
+Break the question up into what must be looked up one by one in the source code to answer it: two \
+to four questions, each understandable by itself, with the names of code as they are written. \
+Reply with one question a line, each starting with `1. `, `2. ` and so on, and nothing else. If it \
+asks for one thing only, reply with the one word ONE.
+"""
+
+SUGGEST = f"""\
+Suggest {SUGGESTIONS} further questions that somebody who asked this might ask next, and that the \
+source code can answer. Name functions, classes, options and files of the passages. Reply with one \
+question a line, each starting with `1. `, `2. ` and so on, and nothing else.
+"""
+
+_LISTED = re.compile(r"\s*(?:\d{1,2}[.):]|[*+-])\s+(?P<question>.+?)\s*")
 _LABEL = re.compile(r"\[\d+\] (?P<path>.+):L(?P<start>\d+)-L(?P<end>\d+) \((?P<details>.*)\)")
 _NUMBERED = re.compile(r" *\d+ \| ?")
 
@@ -109,12 +126,16 @@ def fit_evidence(chunks: Sequence[Chunk], *, max_chars: int = MAX_EVIDENCE_CHARS
 
 
 def answer_messages(
-    question: str, chunks: Sequence[Chunk], history: Sequence[Turn] = ()
+    question: str,
+    chunks: Sequence[Chunk],
+    history: Sequence[Turn] = (),
+    parts: Sequence[Turn] = (),
 ) -> list[Message]:
     """Write the messages that ask for a cited answer.
 
     :param chunks: the evidence, best first; passage n is `chunks[n - 1]`.
     :param history: earlier turns, oldest first; the last few are kept.
+    :param parts: what the question was broken up into, with the answers found so far.
     """
     messages = [Message(role="system", content=SYSTEM)]
     for turn in history[-MAX_HISTORY_TURNS:]:
@@ -123,8 +144,45 @@ def answer_messages(
     passages = "\n\n".join(
         format_passage(number, chunk) for number, chunk in enumerate(chunks, start=1)
     )
-    content = f"Passages:\n\n{passages}\n\nQuestion: {question}"
-    return [*messages, Message(role="user", content=content)]
+    content = f"Passages:\n\n{passages}\n\n"
+    if parts:
+        answers = "\n\n".join(
+            f"{turn.question}\n{turn.answer[:MAX_HISTORY_CHARS]}" for turn in parts
+        )
+        content += f"Notes on its parts, to be checked against the passages:\n\n{answers}\n\n"
+    return [*messages, Message(role="user", content=f"{content}Question: {question}")]
+
+
+def split_messages(question: str) -> list[Message]:
+    """Write the messages that ask for a question to be broken up; see `parse_questions`."""
+    return [Message(role="system", content=SPLIT), Message(role="user", content=question)]
+
+
+def suggest_messages(
+    question: str, chunks: Sequence[Chunk], answer: str, history: Sequence[Turn] = ()
+) -> list[Message]:
+    """Write the messages that ask for further questions; see `parse_questions`.
+
+    They go on from `answer_messages`, so that a server has most of them in its prefix cache.
+    """
+    return [
+        *answer_messages(question, chunks, history),
+        Message(role="assistant", content=answer[:MAX_HISTORY_CHARS]),
+        Message(role="user", content=SUGGEST),
+    ]
+
+
+def parse_questions(reply: str, *, most: int) -> list[str]:
+    """Read the questions of a numbered list; whatever else a model says around it is left out.
+
+    :param most: how many to keep; ones that are too long, or come twice, are not.
+    """
+    questions = {
+        " ".join(item["question"].strip("*` ").split()): None
+        for line in reply.splitlines()
+        if (item := _LISTED.fullmatch(line)) and len(item["question"]) <= MAX_PART_CHARS
+    }
+    return [question for question in questions if len(question.split()) > 1][:most]
 
 
 def rewrite_messages(question: str, history: Sequence[Turn]) -> list[Message]:

@@ -28,11 +28,17 @@ an attribute and may be changed while the server runs.
 `context_length`  400, as for a prompt longer than the model's context
 `rate_limit`      429, with `Retry-After: 60`
 `bad_gateway`     502 with a web page, as from a proxy whose server is down
+`no_counting`     400 to requests with `stream_options`, as servers that do not know them
 ================  ===============================================================
 
 `log_shares`, a function from a prompt to its tokens and their log probabilities, makes it serve
 `/v1/completions` with `echo` and `logprobs` as well, with one more token as the answer; without
 it, that is 404.
+
+`finish_reason` is `length` where a server ends the answer at its limit. Asked to count
+(`stream_options`), it takes every word of the messages for a token, and every delta.
+
+`parents` says of adapters among the models which model they adapt, as vLLM does.
 
 With `api_key` set, any other key gets `unauthorized`. A model that is not in `models` gets
 `unknown_model`. A fault that waits ends when the client goes or the server closes.
@@ -66,6 +72,7 @@ Fault = (
         "context_length",
         "rate_limit",
         "bad_gateway",
+        "no_counting",
     ]
 )
 
@@ -101,21 +108,25 @@ class StubOpenAI:
         reply: str | Callable[[list[Message]], str] = "This is the stub's answer.",
         *,
         models: tuple[str, ...] = ("stub-model",),
+        parents: dict[str, str] | None = None,
         delta_chars: int = 4,
         delay_s: float = 0.0,
         api_key: str | None = None,
         fault: Fault | None = None,
         models_fault: Fault | None = None,
         log_shares: LogShares | None = None,
+        finish_reason: str = "stop",
     ) -> None:
         self.reply = reply
         self.models = models
+        self.parents = parents or {}
         self.delta_chars = delta_chars
         self.delay_s = delay_s
         self.api_key = api_key
         self.fault = fault
         self.models_fault = models_fault
         self.log_shares = log_shares
+        self.finish_reason = finish_reason
         self.requests: list[StubRequest] = []
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -188,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         stub = self.server.stub
         listing = self.path == "/v1/models"
         fault = stub.models_fault if listing else stub.fault
+        if fault == "no_counting":
+            fault = 400 if "stream_options" in self.request_seen.body else None
         if stub.api_key and self.headers["Authorization"] != f"Bearer {stub.api_key}":
             fault = "unauthorized"
         scoring = self.path == "/v1/completions" and stub.log_shares is not None
@@ -198,7 +211,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault and fault not in HALFWAY and fault != "empty":
             self._send_fault(fault)
         elif listing:
-            models = [{"id": name, "object": "model"} for name in stub.models]
+            models: list[dict[str, object]] = [
+                {"id": name, "object": "model", "parent": stub.parents.get(name)}
+                for name in stub.models
+            ]
             self._send_json(200, {"object": "list", "data": models})
         elif scoring:
             self._send_json(200, self._scores())
@@ -219,7 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "not_json":
             self._send(200, "application/json", b'{"object": "li')
         elif isinstance(fault, int):
-            self._send_json(fault, _error("The stub was told to fail.", fault))
+            detail = "The stub was told to fail."
+            if self.server.stub.fault == "no_counting":
+                detail = "Unrecognized request argument supplied: stream_options."
+            self._send_json(fault, _error(detail, fault))
         else:
             model = self.request_seen.body.get("model")
             message = {
@@ -270,12 +289,23 @@ class _Handler(BaseHTTPRequestHandler):
             yield self._event({"content": delta}, None)
             self.request_seen.deltas_sent += 1
         if not broken:
-            yield self._event({}, "stop")
+            yield self._event({}, self.server.stub.finish_reason)
+            if self.request_seen.body.get("stream_options", {}).get("include_usage"):
+                envelope = {**self._envelope("chat.completion.chunk", {}), "choices": []}
+                yield json.dumps({**envelope, "usage": self._usage(len(deltas))})
             yield "[DONE]"
 
     def _event(self, delta: dict[str, str], finish_reason: str | None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return json.dumps(self._envelope("chat.completion.chunk", choice))
+
+    def _usage(self, deltas: int) -> dict[str, int]:
+        words = sum(len(message["content"].split()) for message in self.request_seen.messages)
+        return {
+            "prompt_tokens": words,
+            "completion_tokens": deltas,
+            "total_tokens": words + deltas,
+        }
 
     def _completion(self, text: str) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}

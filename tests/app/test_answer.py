@@ -1,6 +1,7 @@
 """Question → evidence → cited answer, over a real index and a stub server on real HTTP."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,92 @@ def test_while_vectors_are_missing_the_answer_says_that_words_alone_were_searche
 def test_a_question_that_cannot_be_searched_is_refused(index: CodeIndex, question: str) -> None:
     with pytest.raises(QuestionError):
         next(answer(index, question))
+
+
+def test_what_an_answer_took_is_told(index: CodeIndex) -> None:
+    with StubOpenAI(reply="A bucket [1:L4].", delay_s=0.01) as stub:
+        chat = open_chat_model(stub.url)
+        _, last = ask(index, "What does TokenBucket do?", chat=chat)
+        words = sum(len(message["content"].split()) for message in stub.chats[-1].messages)
+    usage = last.usage
+    assert usage is not None
+    assert usage.first_token_s is not None
+    assert 0 < usage.search_s < usage.first_token_s < usage.total_s
+    assert (usage.calls, usage.prompt_tokens, usage.completion_tokens) == (1, words, 4)
+
+
+def test_quotations_take_no_call_and_tokens_that_no_one_counted_are_unknown(
+    index: CodeIndex,
+) -> None:
+    _, quoted = ask(index, "What does TokenBucket do?")
+    with StubOpenAI(reply="A bucket [1:L4].", fault="no_counting") as stub:
+        _, last = ask(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+    for answered, calls in ((quoted, 0), (last, 1)):
+        assert answered.usage is not None
+        assert answered.usage.calls == calls
+        assert answered.usage.prompt_tokens is answered.usage.completion_tokens is None
+
+
+def test_a_name_that_the_cited_lines_do_not_hold_is_doubted(index: CodeIndex) -> None:
+    with StubOpenAI(reply="`TokenBucket` takes [1:L4]. `LeakyBucket` leaks [1:L8].") as stub:
+        _, last = ask(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+    (doubt,) = last.doubts
+    assert (doubt.citation.start_line, doubt.names) == (8, ("LeakyBucket",))
+
+
+def test_malformed_citations_are_dropped_and_counted_and_the_text_is_kept(index: CodeIndex) -> None:
+    with StubOpenAI(reply="It takes [1:L4-]. It waits [bucket.py:L4]. Yes [1:L4-L5].") as stub:
+        _, last = ask(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+    assert last.text == "It takes. It waits. Yes [1:L4-L5]."
+    assert last.dropped == ("[1:L4-]", "[bucket.py:L4]")
+
+
+def test_ten_thousand_tokens_are_cut_with_a_note_and_what_arrived_is_kept(
+    index: CodeIndex,
+) -> None:
+    reply = "It limits [1:L4].\n```python\n" + "".join(f"x = {n}\n" for n in range(10_000))
+    with StubOpenAI(reply=reply, delta_chars=40, delay_s=0.001) as stub:
+        events, last = ask(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+        assert stub.chats[-1].done.wait(5)
+        assert stub.chats[-1].closed_early
+    assert last.text.startswith("It limits [1:L4-L4].\n```python\nx = 0\n")
+    note = "```\n\n*The answer was cut here: it had grown to 16,384 characters.*"
+    assert last.text.endswith(note)
+    assert len(last.text) < 17_000
+    assert "".join(event.text for event in events if isinstance(event, Delta)).endswith(note)
+
+
+def test_a_model_that_says_the_same_over_and_over_is_cut_with_a_note(index: CodeIndex) -> None:
+    with StubOpenAI(reply="- It takes tokens from the bucket.\n" * 400) as stub:
+        _, last = ask(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+    assert last.text.endswith("*The answer was cut here: it said the same over and over.*")
+    assert len(last.text) < 1_500
+
+
+def test_a_model_that_returns_nothing_is_said_after_the_evidence(index: CodeIndex) -> None:
+    with StubOpenAI(fault="empty") as stub:
+        stream = answer(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+        assert isinstance(next(stream), EvidenceFound)
+        with pytest.raises(LanguageModelError, match="gave an empty answer: ask again"):
+            next(stream)
+
+
+def test_what_came_before_a_model_died_is_kept(index: CodeIndex) -> None:
+    seen: list[Event] = []
+    with StubOpenAI(reply="A bucket does it, slowly.", fault="drop") as stub:
+        stream = answer(index, "What does TokenBucket do?", chat=open_chat_model(stub.url))
+        with pytest.raises(LanguageModelError, match="broke off"):
+            seen.extend(stream)
+    assert "".join(e.text for e in seen if isinstance(e, Delta)) == "A bucket doe"
+
+
+def test_fifty_answers_at_once_are_each_their_own(index: CodeIndex) -> None:
+    def reply(messages: list[Message]) -> str:
+        return f"Asked: {messages[-1]['content'].rpartition('Question: ')[2]} [1:L4]."
+
+    questions = [f"What does TokenBucket do with {n} tokens?" for n in range(50)]
+    with StubOpenAI(reply=reply, delay_s=0.001) as stub, ThreadPoolExecutor(50) as users:
+        chat = open_chat_model(stub.url)
+        texts = users.map(lambda question: ask(index, question, chat=chat)[1].text, questions)
+        for question, text in zip(questions, texts, strict=True):
+            assert text.startswith(f"Asked: {question}")

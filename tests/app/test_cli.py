@@ -218,13 +218,38 @@ def test_ask_prints_an_answer_with_its_sources(
     assert captured.err == "(quoted from the code; see --llm)\n"
 
 
+def test_ask_says_what_a_strategy_costs_before_and_what_it_came_to_after(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = "What is the difference between TokenBucket and RateLimitMiddleware?"
+    options = ["--index", str(folder), "--strategy"]
+    assert main(["ask", question, *options, "sub-questions"]) == 0
+    captured = capsys.readouterr()
+    assert "**What is TokenBucket?**" in captured.out
+    assert captured.err.splitlines()[:3] == [
+        "(up to 4 searches, no model)",
+        "1. What is TokenBucket?",
+        "2. What is RateLimitMiddleware?",
+    ]
+    assert main(["ask", "What does TokenBucket do?", *options, "related", "-k", "1"]) == 0
+    assert "Related questions:\n  - " in capsys.readouterr().out
+
+
+def test_ask_says_which_claim_is_doubtful(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with StubOpenAI(reply="`LeakyBucket` does [1:L6-L7].") as stub:
+        options = ["--index", str(folder), "--llm", stub.url]
+        assert main(["ask", "What does TokenBucket do?", *options]) == 0
+    said = capsys.readouterr().err
+    assert "doubtful: limits/bucket.py#L6-L7 does not hold LeakyBucket" in said
+
+
 def test_ask_as_json_is_one_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with StubOpenAI(reply="A `TokenBucket` does [1:L6-L7]. And more [9:L1].") as stub:
         options = ["--index", str(folder), "--json", "--llm", stub.url, "-k", "3"]
         [answer] = records(run(capsys, "ask", "What does TokenBucket do?", *options))
     assert list(answer) == [
-        *("question", "text", "citations", "dropped", "evidence"),
-        *("mode", "model", "abstained", "words_only"),
+        *("question", "text", "citations", "dropped", "doubts", "evidence", "steps", "related"),
+        *("mode", "model", "abstained", "words_only", "usage"),
     ]
     assert (answer["mode"], answer["model"], answer["abstained"]) == ("model", "stub-model", False)
     assert answer["dropped"] == ["[9:L1]"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from app.llm import chat_model_name, stream_text
+from app.llm import Call, chat_model_name, stream_text
 from app.llm_local import LocalChatModel
 from tests.llm_helpers import MESSAGES, error_of, open_chat, record_connections
 from tests.tiny_model import CHAT_TEMPLATE, make_tiny_adapter, make_tiny_model
@@ -74,6 +74,15 @@ def test_a_folder_answers_as_transformers_does_piece_by_piece(model_folder: Path
     assert len(pieces) > 5
     assert "".join(pieces) == generate_greedily(chat, MESSAGES) == chat.invoke(MESSAGES).text
     assert chat_model_name(chat) == "tiny"
+
+
+def test_tokens_are_counted_and_an_answer_that_has_no_more_room_says_so(
+    model_folder: Path,
+) -> None:
+    chat, call = open_local(model_folder, max_tokens=3), Call()
+    list(stream_text(chat, MESSAGES, call))
+    prompt = chat.tokenizer(chat.render(MESSAGES), add_special_tokens=False)["input_ids"]
+    assert call == Call("it may have 3 tokens", len(prompt), 3)
 
 
 def test_a_prompt_is_made_by_the_models_own_template(model_folder: Path) -> None:

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 from langchain_core.messages import HumanMessage
 
-from app.llm import chat_model_name, stream_text
+from app.llm import Call, chat_model_name, stream_text
 from app.llm_server import one_line
 from tests.llm_helpers import MESSAGES, error_of, open_chat, record_connections
 from tests.stub_openai import Fault, StubOpenAI
@@ -45,7 +45,7 @@ def test_text_is_passed_on_while_the_server_is_still_sending(stub: StubOpenAI) -
     assert [first, *pieces] == stub.deltas([])
 
 
-def test_a_request_holds_what_every_server_knows_and_nothing_else(stub: StubOpenAI) -> None:
+def test_a_request_holds_what_every_server_knows_and_asks_for_a_count(stub: StubOpenAI) -> None:
     list(stream_text(open_chat(stub.url, temperature=0.5, max_tokens=77), MESSAGES))
     assert stub.chats[0].body == {
         "model": "stub-model",
@@ -54,6 +54,7 @@ def test_a_request_holds_what_every_server_knows_and_nothing_else(stub: StubOpen
             {"role": "user", "content": "Where is auth?"},
         ],
         "stream": True,
+        "stream_options": {"include_usage": True},
         "temperature": 0.5,
         "max_completion_tokens": 77,
     }
@@ -126,6 +127,46 @@ def test_several_users_get_each_their_own_answer(stub: StubOpenAI) -> None:
             lambda question: "".join(stream_text(chat, [HumanMessage(question)])), questions
         )
         assert [*answers] == [question * 20 for question in questions]
+
+
+def test_what_a_server_counts_is_told(stub: StubOpenAI) -> None:
+    call = Call()
+    pieces = [*stream_text(open_chat(stub.url), MESSAGES, call)]
+    assert call == Call(None, prompt_tokens=4, completion_tokens=len(pieces))
+
+
+def test_a_server_that_refuses_to_count_is_asked_once_and_answers(stub: StubOpenAI) -> None:
+    stub.fault = "no_counting"
+    chat, call = open_chat(stub.url), Call()
+    for _ in range(2):
+        assert "".join(stream_text(chat, MESSAGES, call)) == stub.reply
+    assert call == Call()
+    assert ["stream_options" in request.body for request in stub.chats] == [True, False, False]
+
+
+def test_an_answer_that_the_server_ends_at_its_limit_says_so(stub: StubOpenAI) -> None:
+    stub.finish_reason, call = "length", Call()
+    assert "".join(stream_text(open_chat(stub.url), MESSAGES, call)) == stub.reply
+    assert call.cut == "it may have 1,024 tokens"
+
+
+def test_a_server_that_ignores_the_limit_is_cut_off_and_what_arrived_is_kept(
+    stub: StubOpenAI,
+) -> None:
+    stub.reply = " ".join(f"word{number}" for number in range(10_000))
+    chat, call = open_chat(stub.url, max_tokens=10), Call()
+    assert "".join(stream_text(chat, MESSAGES, call)) == stub.reply[:160]
+    assert call.cut == "it had grown to 160 characters"
+    assert stub.chats[0].done.wait(5)
+    assert stub.chats[0].closed_early
+
+
+def test_a_model_that_repeats_itself_is_cut_off(stub: StubOpenAI) -> None:
+    stub.reply = "It stops training.\n" + "- The timer fires when time is up.\n" * 200
+    call = Call()
+    text = "".join(stream_text(open_chat(stub.url), MESSAGES, call))
+    assert len(text) < 1_500
+    assert call.cut == "it said the same over and over"
 
 
 def test_closing_the_stream_closes_the_connection(stub: StubOpenAI) -> None:

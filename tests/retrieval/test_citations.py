@@ -3,7 +3,12 @@
 import pytest
 
 from data_tools.chunk import Chunk
-from retrieval.citations import Citation, check_citations, without_citations
+from retrieval.citations import (
+    Citation,
+    check_citations,
+    renumber_citations,
+    without_citations,
+)
 
 WEB = {"limits": "https://github.com/acme/limits"}
 
@@ -91,3 +96,52 @@ def test_one_line_is_labelled_without_a_range() -> None:
 )
 def test_citations_are_left_out_with_the_space_before_them(text: str, bare: str) -> None:
     assert without_citations(text) == bare
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        ("[1:L12-L14, L16]", [(12, 14), (16, 16)]),
+        ("[1:L12; 2:L13-L15]", [(12, 12), (13, 15)]),
+        ("[1:L12–L14,L18]", [(12, 14), (18, 18)]),
+        ("【1:L12-L14】", [(12, 14)]),
+    ],
+)
+def test_several_citations_in_one_pair_of_brackets_are_told_apart(
+    written: str, lines: list[tuple[int, int]]
+) -> None:
+    checked = check_citations(f"So it is {written}.", [passage(), passage()], {})
+    assert [(c.start_line, c.end_line) for c in checked.citations] == lines
+    assert checked.dropped == ()
+
+
+def test_of_several_citations_the_bad_ones_are_dropped() -> None:
+    checked = check_citations("It refills [1:L12, L99].", [passage()], {})
+    assert (checked.text, checked.dropped) == ("It refills [1:L12-L12].", ("[1:L99]",))
+
+
+@pytest.mark.parametrize(
+    "written", ["[1:L5-]", "[1:]", "[1:-L12]", "[L12-L14]", "[L12]", "[src/bucket.py:L12-L14]"]
+)
+def test_a_malformed_citation_is_dropped_and_the_text_kept(written: str) -> None:
+    checked = check_citations(f"It refills {written}. Then it waits [1:L12].", [passage()], {})
+    assert checked.text == "It refills. Then it waits [1:L12-L12]."
+    assert checked.dropped == (written,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a range [0, 1] of [numbers]",
+        "see [L4](https://example.com)",
+        "[TODO: ask]",
+        "at [noon: 12]",
+    ],
+)
+def test_brackets_that_are_no_citation_are_left(text: str) -> None:
+    assert check_citations(text, [passage()], {}).text == text
+
+
+def test_citations_get_the_numbers_of_another_list_of_passages() -> None:
+    text = "One [1:L2-L3], two [2:L4-L4] and `x[1]`."
+    assert renumber_citations(text, {1: 7}) == "One [7:L2-L3], two  and `x[1]`."

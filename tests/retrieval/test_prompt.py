@@ -12,7 +12,10 @@ from retrieval.prompt import (
     fit_evidence,
     format_passage,
     parse_passages,
+    parse_questions,
     rewrite_messages,
+    split_messages,
+    suggest_messages,
 )
 from tests.fakes import MakeChunk
 
@@ -114,3 +117,38 @@ def test_passages_can_be_read_back_from_the_prompt(make_chunk: MakeChunk) -> Non
 def test_a_prompt_without_passages_has_none_to_read_back() -> None:
     assert parse_passages(answer_messages("Why?", [])[-1]["content"]) == []
     assert parse_passages("") == []
+
+
+def test_notes_on_the_parts_of_a_question_stand_between_passages_and_question(
+    make_chunk: MakeChunk,
+) -> None:
+    content = answer_messages("Why?", [make_chunk()], parts=[Turn("What is it?", "A bucket.")])[-1][
+        "content"
+    ]
+    assert content.index("Passages:") < content.index("What is it?\nA bucket.")
+    assert content.endswith("A bucket.\n\nQuestion: Why?")
+
+
+def test_a_request_for_further_questions_goes_on_from_the_answer(make_chunk: MakeChunk) -> None:
+    history = [Turn("Who?", "You.")]
+    asked = answer_messages("Why?", [make_chunk()], history)
+    messages = suggest_messages("Why?", [make_chunk()], "Because.", history)
+    assert messages[: len(asked)] == asked
+    assert messages[len(asked)] == {"role": "assistant", "content": "Because."}
+
+
+def test_a_request_for_parts_holds_the_question_alone() -> None:
+    assert [message["content"] for message in split_messages("Why and how?")][1:] == [
+        "Why and how?"
+    ]
+
+
+def test_questions_are_read_from_a_numbered_list_and_nothing_else() -> None:
+    reply = (
+        "Here you are:\n\n1. What is `A`?\n 2)  **How is B made?** \n- Where is C?\n"
+        "3. What is `A`?\n4. Why?\n5. " + "x y " * 200 + "\nHope that helps!\n6. Who calls D?"
+    )
+    questions = ["What is `A`?", "How is B made?", "Where is C?", "Who calls D?"]
+    assert parse_questions(reply, most=9) == questions
+    assert parse_questions(reply, most=2) == questions[:2]
+    assert parse_questions("ONE", most=4) == []
