@@ -34,6 +34,25 @@ Vote = Literal["left", "right", "tie", "neither"]
 
 
 @dataclass(frozen=True)
+class Question:
+    """What is asked, and how.
+
+    :param models: the names of those who answer; two or more are compared, None quotes the code.
+    :param blind: compare without saying who wrote what; left and right are drawn by chance.
+    :param k: how many passages to give as evidence.
+    """
+
+    text: str
+    strategy: Strategy = "direct"
+    models: tuple[str | None, ...] = (None,)
+    blind: bool = False
+    repos: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    path_glob: str | None = None
+    k: int = 8
+
+
+@dataclass(frozen=True)
 class Draft:
     """One model's answer, which may still be on its way.
 
@@ -69,6 +88,11 @@ class Exchange:
     :param blind: the models' names are not shown until there is a vote.
     :param vote: which draft is better, where they are compared.
     :param thumb: what the person thinks of the answer, for the `reason`.
+    :param asked: all that was asked for, by which it can be asked again.
+    :param asked_at: Unix seconds; 0 where no one noted it.
+    :param history: what was said before, as the models were given it.
+    :param waiting: what has to end before this is begun, in words for the person who asked.
+    :param unsaved: why it is not kept, likewise; None if it is.
     """
 
     typed: str
@@ -84,6 +108,11 @@ class Exchange:
     vote: Vote | None = None
     thumb: Thumb | None = None
     reason: str = ""
+    asked: Question | None = None
+    asked_at: float = 0.0
+    history: tuple[Turn, ...] = ()
+    waiting: str | None = None
+    unsaved: str | None = None
 
     @property
     def running(self) -> bool:

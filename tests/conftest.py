@@ -146,10 +146,11 @@ def test_an_empty_bucket_refuses():
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep every test from the user's caches, git configuration and credentials."""
+    """Keep every test from the user's caches, conversations, git configuration and credentials."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv("CODEQA_CACHE", str(folder / "codeqa"))
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
