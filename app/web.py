@@ -1,48 +1,47 @@
-"""The web chat, served: `app.page` with its style and its policy, at an address.
+"""The web chat, served: the page and the API, at one address.
 
-Nothing is loaded from another host: the page's own policy forbids it.
+Nothing is loaded from another host: the policy of `app.api_guard` forbids it. The server runs in a
+thread, answers in others (`app.desk`); closing it stops both.
 """
 
 import asyncio
-import socket
 import sys
-from collections.abc import Callable
+import webbrowser
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import gradio as gr
+from fastapi import FastAPI
 
+from app.api import make_app
+from app.api_guard import is_loopback
+from app.desk import Desk
+from app.file_view import file_router
+from app.history import History
+from app.metrics import Metrics
+from app.models import Models
 from app.page import Page
+from app.page_routes import owner_of_request, page_router
+from app.ports import check_port
+from app.server import Server
 from app.workspace import Workspace
-from data_tools.errors import PortInUseError
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
 
 Made = TypeVar("Made")
 
-STYLE = Path(__file__).with_name("web.css")
-POLICY = (
-    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'"
-)
-SCRIPT = STYLE.with_name("web.js")
-ICON = STYLE.with_name("icon.svg")
-
-
-def build_page(workspace: Workspace, chat: "BaseChatModel | None") -> gr.Blocks:
-    """Lay out the page; it answers from what the workspace holds at the time of a question.
-
-    :return: to be served with `page_options`.
-    """
-    return in_event_loop(lambda: Page(workspace, chat)).blocks
+STYLES = [
+    Path(__file__).with_name(name) for name in ("web.css", "file_view.css", "repositories.css")
+]
+SCRIPTS = [Path(__file__).with_name(name) for name in ("web.js", "file_view.js")]
+QUEUE_POLL_S = 0.05  # Gradio looks into its queue a thousand times a second if it is let
+ICON = Path(__file__).with_name("icon.svg")
 
 
 def page_options() -> dict[str, Any]:
     """Return what belongs to the page, but is given to whoever serves it.
 
-    :return: arguments of `Blocks.launch` and `gradio.mount_gradio_app` alike.
+    :return: arguments of `gradio.mount_gradio_app`.
     """
     return {
         "theme": gr.themes.Default(
@@ -52,7 +51,7 @@ def page_options() -> dict[str, Any]:
             font_mono=["ui-monospace", "monospace"],
         ),
         "head": _head(),
-        "js": SCRIPT.read_text("utf-8"),
+        "js": _read(SCRIPTS),
         "footer_links": [],
         "run_history": False,  # else the browser would keep every question
         "ssr_mode": False,
@@ -64,46 +63,98 @@ def page_options() -> dict[str, Any]:
 def _head() -> str:
     icon = f"data:image/svg+xml,{quote(ICON.read_text('utf-8'))}"
     return (
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="referrer" content="no-referrer">'
         f'<link rel="icon" href="{icon}">'
         # Not Gradio's `css`: it misreads rules for a screen size that name an outer element.
-        f"<style>{STYLE.read_text('utf-8')}</style>"
+        f"<style>{_read(STYLES)}</style>"
     )
+
+
+def _read(files: Sequence[Path]) -> str:
+    return "\n".join(file.read_text("utf-8") for file in files)
+
+
+class WebChat:
+    """The page and the API, served until they are closed.
+
+    :ivar url: where they are reached from this machine.
+    """
+
+    def __init__(
+        self, workspace: Workspace, models: Models, history: History, *, host: str, port: int
+    ) -> None:
+        """Start to serve.
+
+        :raises PortInUseError: the port is taken, or the host is not this machine's.
+        """
+        check_port(host, port)  # before the desk begins, which takes up old answers
+        metrics = Metrics()
+        self._desk = Desk(workspace, models, history, metrics=metrics)
+        try:
+            app = make_app(workspace, models, metrics, host=host)
+            mount_page(app, workspace, models, self._desk, host=host)
+            self._server = Server(app, host=host, port=port)
+        except BaseException:
+            self._desk.close()
+            raise
+        self.url = self._server.url
+
+    def wait(self) -> None:
+        """Wait until Ctrl-C."""
+        self._server.wait()
+
+    def close(self) -> None:
+        """Stop the server and the answers on their way; what they came to is kept."""
+        self._desk.close()
+        self._server.close()
+
+
+def mount_page(
+    app: FastAPI, workspace: Workspace, models: Models, desk: Desk, *, host: str
+) -> None:
+    """Add the page to the app, at its root, and the routes that the page's script asks.
+
+    :param host: the address that is served at; on loopback, all conversations are one person's.
+    """
+    on_loopback = is_loopback(host)
+    owner_of = owner_of_request(on_loopback=on_loopback)
+    app.include_router(page_router(workspace, models, desk, owner_of))
+    app.include_router(file_router(workspace))
+
+    def mount() -> None:
+        page = Page(workspace, on_loopback=on_loopback)
+        queue = page.blocks._queue
+        queue.sleep_when_free = queue.progress_update_sleep_when_free = QUEUE_POLL_S
+        gr.mount_gradio_app(app, page.blocks, "/", server_name=host, **page_options())
+
+    in_event_loop(mount)
 
 
 def launch(
     workspace: Workspace,
-    chat: "BaseChatModel | None",
+    models: Models,
+    history: History,
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
     open_browser: bool = False,
     block: bool = True,
-) -> gr.Blocks:
-    """Serve the page.
+) -> WebChat:
+    """Serve the page and the API.
 
     :param block: return only when the server is stopped, by Ctrl-C.
-    :return: the page, which its `close` stops.
+    :return: what is served, which its `close` stops.
     :raises PortInUseError: the port is taken, or the host is not this machine's.
     """
-    check_port(host, port)
-    page = build_page(workspace, chat)
-    in_event_loop(
-        lambda: page.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=open_browser,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            **page_options(),
-        )
-    )
+    chat = WebChat(workspace, models, history, host=host, port=port)
+    if open_browser:
+        webbrowser.open(chat.url)
     if block:
-        print(f"Ask at {page.local_url} (Ctrl-C stops it)", file=sys.stderr)
-        page.block_thread()
-    return page
+        print(f"Ask at {chat.url} (Ctrl-C stops it)", file=sys.stderr)
+        try:
+            chat.wait()
+        finally:
+            chat.close()
+    return chat
 
 
 def in_event_loop(make: Callable[[], Made]) -> Made:
@@ -117,20 +168,3 @@ def in_event_loop(make: Callable[[], Made]) -> Made:
     except RuntimeError:
         return asyncio.run(call())
     return make()
-
-
-def check_port(host: str, port: int) -> None:
-    """Check that the page can be served there.
-
-    :raises PortInUseError: it cannot.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise PortInUseError(
-            f"cannot serve at {host}:{port} ({error.strerror}): choose another with --port, "
-            "or stop what runs there"
-        ) from error

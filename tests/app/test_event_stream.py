@@ -1,0 +1,113 @@
+"""Generators that run in threads, followed from an event loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator
+from contextlib import aclosing
+
+import pytest
+
+from app.answer import Delta, Event, EvidenceFound
+from app.event_stream import AnswerThreads
+from app.stopping import Stop, is_stopped
+
+FOUND = EvidenceFound((), words_only=False)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def collect(threads: AnswerThreads, events: Generator[Event]) -> list[list[Event]]:
+    return [batch async for batch in threads.follow(events)]
+
+
+async def test_every_event_arrives_in_order_and_the_first_text_at_once() -> None:
+    def events() -> Generator[Event]:
+        yield FOUND
+        for number in range(200):
+            yield Delta(str(number))
+
+    batches = await collect(AnswerThreads(), events())
+    arrived = [event for batch in batches for event in batch]
+    assert arrived == [FOUND, *(Delta(str(number)) for number in range(200))]
+
+
+async def test_the_more_answers_run_the_larger_are_the_pieces() -> None:
+    def events() -> Generator[Event]:
+        for _ in range(60):
+            time.sleep(0.005)
+            yield Delta("x")
+
+    threads = AnswerThreads()
+    alone = len(await collect(threads, events()))
+    together = await asyncio.gather(*(collect(threads, events()) for _ in range(20)))
+    assert max(len(batches) for batches in together) < alone / 2
+    assert all(sum(len(batch) for batch in batches) == 60 for batches in together)
+
+
+async def test_an_error_follows_what_came_before_it() -> None:
+    def events() -> Generator[Event]:
+        yield Delta("a")
+        raise ValueError("it broke")
+
+    arrived: list[Event] = []
+    with pytest.raises(ValueError, match="it broke"):
+        async for batch in AnswerThreads().follow(events()):
+            arrived += batch
+    assert arrived == [Delta("a")]
+
+
+async def test_closing_closes_the_generator_in_its_thread() -> None:
+    closed, stopped = threading.Event(), []
+
+    def events() -> Generator[Event]:
+        try:
+            while True:
+                yield Delta("x")
+                time.sleep(0.001)
+        finally:
+            stopped.append(is_stopped())
+            closed.set()
+
+    async with aclosing(AnswerThreads().follow(events())) as batches:
+        await anext(batches)
+    assert await asyncio.to_thread(closed.wait, 5)
+    assert stopped == [True]
+
+
+async def test_what_waits_its_turn_never_starts_if_nobody_waits_for_it() -> None:
+    threads, release, started = AnswerThreads(threads=1), threading.Event(), []
+
+    def first() -> Generator[Event]:
+        release.wait(5)
+        yield Delta("first")
+
+    def second() -> Generator[Event]:
+        started.append(True)
+        yield Delta("second")
+
+    running = asyncio.ensure_future(collect(threads, first()))
+    await asyncio.sleep(0.01)
+    waiting = asyncio.ensure_future(collect(threads, second()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    release.set()
+    assert await running == [[Delta("first")]]
+    await collect(threads, first())
+    assert not started
+
+
+def test_a_stop_is_known_where_it_is_watched() -> None:
+    stop = Stop()
+    assert not is_stopped()
+    with stop.watching():
+        assert not is_stopped()
+        stop.set()
+        assert is_stopped()
+    assert not is_stopped()
