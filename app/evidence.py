@@ -224,8 +224,10 @@ def _permalinks_html(place: tuple[int, int], hit: Hit, citations: Sequence[Citat
     if hit.url:
         labels = (urlsplit(hit.url).hostname or "").split(".")
         host = next((HOSTS[label] for label in labels if label in HOSTS), ".".join(labels))
-        commit = hit.chunk.commit[:SHORT_COMMIT]
-        links.append(_link_html(hit.url, f"open at commit {commit} on {host}"))
+        commit = hit.chunk.commit
+        is_pinned = commit in hit.url  # pages of documentation sites are not
+        what = f"at commit {commit[:SHORT_COMMIT]}" if is_pinned else "the page"
+        links.append(_link_html(hit.url, f"open {what} on {host}"))
     return f'<span class="links">{"".join(links)}</span>'
 
 

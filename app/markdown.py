@@ -4,9 +4,8 @@ Answers quote repositories and are written by models: nothing in them is trusted
 as text, images become their description, and only web links and our own citations can be
 clicked.
 
-The chat component reads Markdown itself, so every block is written on one line and set apart by
-blank ones: to it each is one block of HTML, and it changes none. Blocks that are done are then
-left alone while the next one streams.
+Every top-level block becomes one HTML element, so that a page can leave those alone that are done
+while the next one streams.
 """
 
 import re
@@ -27,15 +26,16 @@ Links = Mapping[tuple[int, int, int], str]
 
 _CITATION = re.compile(r"\[(\d{1,3}):L(\d{1,7})-L(\d{1,7})\]")
 _HALF_CITATION = re.compile(r"\s*\[\d{1,3}(?::[L\d\s–-]*)?\Z")
+_NEWLINE = re.compile(r"\r\n?|\n")
 _WEB_LINK = re.compile(r"https?://[^\s/]", re.IGNORECASE)
 
 
-def render_markdown(text: str, citations: Links) -> str:
+def render_blocks(text: str, citations: Links) -> list[str]:
     """Render an answer.
 
     :param citations: (passage, first line, last line) → the HTML that stands for it; a citation
         that is not among them stays as it is.
-    :return: safe HTML, one line a block.
+    :return: safe HTML, one element a block.
     """
     environment = {"citations": citations, "open_links": []}
     reader = _reader()
@@ -45,7 +45,20 @@ def render_markdown(text: str, citations: Links) -> str:
         if token.level == 0 and token.nesting <= 0:
             blocks.append([])
     rendered = (reader.renderer.render(block, reader.options, environment) for block in blocks)
-    return "\n\n".join(" ".join(html.split("\n")).strip() for html in rendered if html)
+    return [html.strip() for html in rendered if html]
+
+
+def block_starts(text: str) -> list[int]:
+    """Find where the top-level blocks of an answer begin, in characters."""
+    offsets = [0, *(match.end() for match in _NEWLINE.finditer(text))]
+    if len(offsets) == 1:
+        return offsets
+    tokens = _reader().parse(text, {"citations": {}, "open_links": []})
+    return [
+        offsets[token.map[0]]
+        for token in tokens
+        if token.level == 0 and token.nesting >= 0 and token.map
+    ]
 
 
 def cut_half_citation(text: str) -> str:

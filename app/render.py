@@ -1,19 +1,17 @@
-"""What the page shows, as HTML: the header, the banner and the messages.
+"""What stands around a conversation, as HTML: the header, the banner and the welcome.
 
 Pure functions. Every text of a repository, a model or a person is escaped, and nothing refers to
 another host but links that a person clicks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
-from app.conversation import Draft, Exchange, check
-from app.evidence import SHORT_COMMIT, anchor, count_of, is_web
-from app.markdown import cut_half_citation, render_markdown
+from app.evidence import SHORT_COMMIT, is_web
+from app.icons import icon
 from app.workspace import Status
 from data_tools.progress import Progress
 from data_tools.sources import WORKTREE
-from retrieval.citations import Checked, Citation
 from retrieval.generations import Manifest, RepositoryRecord
 
 
@@ -25,8 +23,13 @@ def header_html(manifest: Manifest | None, model: str | None) -> str:
     )
     listing = f'<ul class="repositories" aria-label="Indexed repositories">{repositories}</ul>'
     return (
-        f'<header class="masthead"><h1>codeqa</h1>{listing if repositories else ""}'
-        f'<p class="mode">{mode_html(model)}</p></header>'
+        '<header class="masthead"><button type="button" class="quiet" id="unfold" '
+        f'aria-controls="conversations" aria-label="Conversations" title="Conversations">'
+        f"{icon('menu')}</button><h1>codeqa</h1>{listing if repositories else ''}"
+        f'<p class="mode">{mode_html(model)}</p>'
+        '<button type="button" class="plain" id="open-repositories" aria-haspopup="dialog">'
+        "Repositories</button>"
+        "</header>"
     )
 
 
@@ -84,11 +87,12 @@ def _progress_html(status: Status) -> str:
         "words": "Words can be searched; meaning follows: ",
         "everything": "Answers come from the last index, while it is brought up to date: ",
     }[status.ready]
-    text = ahead + _say_step(progress)
+    text = ahead + say_step(progress)
     return f"<span>{escape(text[:1].upper() + text[1:])}</span>{bar}"
 
 
-def _say_step(progress: Progress) -> str:
+def say_step(progress: Progress) -> str:
+    """Say what is being done, in words."""
     done, total = progress.done, progress.total
     match progress.stage:
         case "read":
@@ -106,15 +110,22 @@ def _say_step(progress: Progress) -> str:
     return progress.message or "opening the repository"
 
 
-def welcome_html(status: Status, names: Sequence[str]) -> str:
+def welcome_html(status: Status, names: Sequence[str], examples: Sequence[str] = ()) -> str:
     """Render what stands in the empty conversation.
 
     :param names: of the repositories.
+    :param examples: questions to click.
     """
     if names:
         about = " or ".join(f"<em>{escape(name)}</em>" for name in names[:3])
         title = f"Ask about {about}" if len(names) <= 3 else "Ask about your code"
-        return _welcome(title, "Every answer cites the lines that it rests on.")
+        buttons = "".join(
+            f'<button type="button" class="example" data-ask="{escape(question)}">'
+            f"{escape(question)}</button>"
+            for question in examples
+        )
+        text = "Every answer cites the lines that it rests on."
+        return _welcome(title, text, f'<div class="examples">{buttons}</div>' if buttons else "")
     if status.building:
         return _welcome("One moment", "You can ask as soon as the files are read.")
     commands = "".join(
@@ -127,70 +138,3 @@ def welcome_html(status: Status, names: Sequence[str]) -> str:
 
 def _welcome(title: str, text: str, more: str = "") -> str:
     return f'<div class="welcome"><h2>{title}</h2><p>{text}</p>{more}</div>'
-
-
-def question_html(exchange: Exchange) -> str:
-    """Render what a person asked, to the letter."""
-    return f'<div class="asked">{escape(exchange.typed).replace(chr(10), "<br>")}</div>'
-
-
-def answer_html(exchange: Exchange, number: int, draft: int = 0) -> str:
-    """Render an answer, done or on its way.
-
-    :param number: of the exchange in the conversation, from 1; its evidence has the same.
-    :param draft: which of the answers that are compared, from 0.
-    """
-    parts = []
-    now = exchange.drafts[draft]
-    if exchange.searched and exchange.searched != exchange.typed:
-        parts.append(f'<p class="searched">Searched for: {escape(exchange.searched)}</p>')
-    checked = check(exchange, draft)
-    links = {
-        (c.passage, c.start_line, c.end_line): _citation_html(c, number) for c in checked.citations
-    }
-    text = cut_half_citation(checked.text) if now.running else checked.text
-    body = render_markdown(text, links)
-    if now.answer and now.answer.abstained:
-        body = f'<p class="abstained">No answer found</p>\n\n{body}'
-    if body:
-        parts.append(body)
-    elif now.running:
-        parts.append(f'<p class="waiting" role="status">{_waiting_text(exchange)}</p>')
-    if now.problem:
-        parts.append(f'<div class="problem" role="alert">{escape(now.problem)}</div>')
-    if footnotes := " · ".join(_footnotes(now, checked, words_only=exchange.words_only)):
-        parts.append(f'<p class="footnotes">{footnotes[:1].upper() + footnotes[1:]}</p>')
-    return "\n\n".join(parts)
-
-
-def _waiting_text(exchange: Exchange) -> str:
-    if exchange.evidence is None:
-        return "Searching the code…"
-    return f"Reading {count_of(len(exchange.evidence), 'passage')}…"
-
-
-def _footnotes(draft: Draft, checked: Checked, *, words_only: bool) -> Iterator[str]:
-    answer = draft.answer
-    if draft.running:
-        return
-    if draft.stopped:
-        yield "Stopped"
-    if answer and answer.mode == "model":
-        yield f"Written by {escape(answer.model or 'a language model')}"
-    elif answer and not answer.abstained:
-        yield "Quoted from the code"
-    if words_only:
-        yield "found by words alone, as meaning is still being indexed"
-    if answer and not answer.abstained and not checked.citations:
-        yield "cites nothing: check it before you rely on it"
-    if dropped := len(checked.dropped):
-        were = "was" if dropped == 1 else "were"
-        yield f"{count_of(dropped, 'citation')} {were} not in the evidence and {were} removed"
-
-
-def _citation_html(citation: Citation, number: int) -> str:
-    name = citation.label.rpartition("/")[2]
-    return (
-        f'<a class="citation" href="#{anchor(number, citation.passage, citation.start_line)}" '
-        f'title="{escape(citation.label)}"><b>{citation.passage}</b>{escape(name)}</a>'
-    )

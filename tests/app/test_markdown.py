@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.markdown import cut_half_citation, render_markdown
+from app.markdown import block_starts, cut_half_citation, render_blocks
 
 LINK = '<a class="citation" href="#a1p1L3">bucket.py#L3-L4</a>'
 CITATIONS = {(1, 3, 4): LINK}
 
 
 def render(text: str) -> str:
-    return render_markdown(text, CITATIONS)
+    return "".join(render_blocks(text, CITATIONS))
 
 
 def test_a_known_citation_becomes_its_link() -> None:
@@ -65,17 +65,25 @@ def test_a_citation_inside_a_link_makes_no_link_in_a_link() -> None:
     assert render("[see [1:L3-L4]](https://example.org)").count("<a") == 1
 
 
-def test_every_block_is_one_line_so_that_no_second_reader_changes_it() -> None:
-    text = "# Title\n\n- one\n- two\n\n```python\nif x:\n\n    y = '<b>'\n```\n\n> quoted\n> twice"
-    blocks = render(text).split("\n\n")
+def test_every_block_is_one_element() -> None:
+    text = (
+        "# Title\n\n- one\n- two\n\n```python\nif x:\n\n    y = '<b>'\n```\n\n> quoted\n> so\n\n---"
+    )
+    blocks = render_blocks(text, {})
     assert [block.split(">")[0] for block in blocks] == [
         "<h1",
         "<ul",
         '<div class="code"',
         "<blockquote",
+        "<hr /",
     ]
-    assert all("\n" not in block for block in blocks)
-    assert "&#10;&#10;" in blocks[2]  # the blank line inside the code
+
+
+def test_blocks_begin_where_they_begin_in_the_text() -> None:
+    text = "One\nmore.\r\n\n- two\n\n  still\n\n```\n\nfour\n```\nFive"
+    starts = block_starts(text)
+    assert [text[start : start + 3] for start in starts] == ["One", "- t", "```", "Fiv"]
+    assert block_starts("one line") == [0]
 
 
 def test_code_is_highlighted_in_its_language() -> None:

@@ -1,18 +1,11 @@
-"""What the page says: who answers, what is in the making, what came of a question."""
+"""What the page says around a conversation: who answers, what is in the making, what to ask."""
 
 import pytest
 
-from app.answer import Answer
-from app.conversation import Draft, Exchange
-from app.render import answer_html, banner_html, header_html, question_html, welcome_html
+from app.render import banner_html, header_html, welcome_html
 from app.workspace import Status
 from data_tools.progress import Progress
-from retrieval.citations import Citation
 from retrieval.generations import EmbedderRecord, Manifest, RepositoryRecord
-from retrieval.search import Hit
-from tests.fakes import MakeChunk
-
-CITED = Citation(1, "limits", "src/bucket.py", 1, 2, None)
 
 
 def make_manifest(web_url: str | None, commit: str = "0123456789" * 4) -> Manifest:
@@ -36,21 +29,6 @@ def make_manifest(web_url: str | None, commit: str = "0123456789" * 4) -> Manife
         vectors=5678,
         created_at=0.0,
     )
-
-
-def make_answer(hit: Hit, **fields: object) -> Answer:
-    made: dict[str, object] = {
-        "question": "How?",
-        "text": "So [1:L1-L2].",
-        "citations": (CITED,),
-        "dropped": (),
-        "evidence": (hit,),
-        "mode": "model",
-        "model": "stub-7b",
-        "abstained": False,
-        "words_only": False,
-    }
-    return Answer(**(made | fields))  # type: ignore[arg-type]
 
 
 def test_the_header_names_repositories_commits_and_counts() -> None:
@@ -117,79 +95,12 @@ def test_the_welcome_says_what_to_do() -> None:
     assert "codeqa chat REPO" in welcome_html(Status("nothing", False), [])
 
 
-def test_a_question_is_shown_to_the_letter() -> None:
-    assert question_html(Exchange("<b>\n*x*")) == '<div class="asked">&lt;b&gt;<br>*x*</div>'
+def test_the_welcome_offers_questions_to_click() -> None:
+    html = welcome_html(Status("everything", False), ["limits"], ["What is <b>?"])
+    assert 'data-ask="What is &lt;b&gt;?">What is &lt;b&gt;?</button>' in html
 
 
-def test_an_answer_is_waited_for_in_words(make_chunk: MakeChunk) -> None:
-    assert "Searching the code…" in answer_html(Exchange("How?"), 1)
-    found = Exchange("How?", evidence=(Hit(1.0, make_chunk(), None),))
-    assert "Reading 1 passage…" in answer_html(found, 1)
-
-
-def test_citations_lead_to_the_evidence_while_the_answer_streams(make_chunk: MakeChunk) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    html = answer_html(
-        Exchange("How?", evidence=(hit,), drafts=(Draft(text="So [1:L1-L2] and [1:L"),)), 3
-    )
-    assert 'href="#a3p1L1" title="src/bucket.py#L1-L2"><b>1</b>bucket.py#L1-L2</a> and</p>' in html
-
-
-def test_a_finished_answer_says_where_it_comes_from(make_chunk: MakeChunk) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    by_model = Exchange("How?", evidence=(hit,), drafts=(Draft(text="x", answer=make_answer(hit)),))
-    assert "Written by stub-7b" in answer_html(by_model, 1)
-    quoted = Exchange(
-        "?",
-        evidence=(hit,),
-        drafts=(Draft(answer=make_answer(hit, mode="extractive", model=None)),),
-    )
-    assert "Quoted from the code" in answer_html(quoted, 1)
-
-
-@pytest.mark.parametrize(
-    ("dropped", "words"),
-    [
-        (("[9]",), "1 citation was not in the evidence and was removed"),
-        (("[8]", "[9]"), "2 citations were not in the evidence and were removed"),
-    ],
-)
-def test_removed_citations_are_reported(make_chunk: MakeChunk, dropped, words) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    exchange = Exchange(
-        "How?", evidence=(hit,), drafts=(Draft(answer=make_answer(hit, dropped=dropped)),)
-    )
-    assert words in answer_html(exchange, 1)
-
-
-def test_an_answer_that_cites_nothing_is_doubted(make_chunk: MakeChunk) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    answer = make_answer(hit, text="So.", citations=())
-    assert "cites nothing" in answer_html(
-        Exchange("How?", evidence=(hit,), drafts=(Draft(answer=answer),)), 1
-    )
-
-
-def test_no_answer_looks_different_from_one(make_chunk: MakeChunk) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    answer = make_answer(hit, abstained=True, mode="extractive", model=None)
-    html = answer_html(Exchange("How?", evidence=(hit,), drafts=(Draft(answer=answer),)), 1)
-    assert '<p class="abstained">No answer found</p>' in html
-    assert "Quoted" not in html
-
-
-def test_the_rewrite_the_problem_and_the_stop_are_said() -> None:
-    html = answer_html(
-        Exchange("And?", searched="And <b>?", drafts=(Draft(text="It", problem="<down>"),)), 1
-    )
-    assert "Searched for: And &lt;b&gt;?" in html
-    assert '<div class="problem" role="alert">&lt;down&gt;</div>' in html
-    assert "Stopped" in answer_html(Exchange("How?", drafts=(Draft(text="It", stopped=True),)), 1)
-
-
-def test_words_alone_are_said(make_chunk: MakeChunk) -> None:
-    hit = Hit(1.0, make_chunk(), None)
-    exchange = Exchange(
-        "How?", evidence=(hit,), words_only=True, drafts=(Draft(answer=make_answer(hit)),)
-    )
-    assert "found by words alone" in answer_html(exchange, 1)
+def test_the_header_opens_the_conversations_and_the_repositories() -> None:
+    html = header_html(None, None)
+    assert 'id="unfold" aria-controls="conversations" aria-label="Conversations"' in html
+    assert 'id="open-repositories"' in html

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from app.workspace import Status, Workspace
-from data_tools.errors import IndexDamagedError
+from data_tools.errors import IndexDamagedError, SourceError
 from retrieval import CodeIndex, Progress
 from retrieval.generations import CURRENT
 from tests.fakes import FakeEncoder
-from tests.git_repositories import commit_files, head_of
+from tests.git_repositories import commit_files, head_of, make_repository
 
 
 class Steps:
@@ -170,3 +172,107 @@ def test_a_damaged_index_is_refused_unless_it_is_to_be_made_anew(
     workspace.wait(60)
     assert workspace.status.ready == "everything"
     close(workspace)
+
+
+@pytest.fixture
+def workspace(tiny_repo: Path, tmp_path: Path) -> Iterator[Workspace]:
+    """One whose index holds the repository `limits`."""
+    build([tiny_repo], tmp_path / "index")
+    workspace = open_workspace(tmp_path / "index")
+    yield workspace
+    workspace.wait(60)
+    close(workspace)
+
+
+def names_in(workspace: Workspace) -> list[str]:
+    index = workspace.index()
+    return [record.name for record in index.manifest.repositories] if index else []
+
+
+def test_a_repository_is_added_updated_and_removed(workspace: Workspace, tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "stars", {"a.py": "quasar = 1\n", "b.bin": b"\0\1"})
+    workspace.add(str(other))
+    workspace.wait(60)
+    report = workspace.report
+    assert names_in(workspace) == ["limits", "stars"]
+    assert report is not None and report.problem is None
+    assert [(r.name, r.files, r.skipped) for r in report.records] == [("stars", 1, 1)]
+    assert report.embedded == 1
+    workspace.update("stars")
+    workspace.wait(60)
+    assert workspace.report is not None and not workspace.report.records
+    commit_files(other, {"c.py": "pulsar = 2\n"})
+    workspace.update()
+    workspace.wait(60)
+    assert workspace.report is not None
+    assert [(r.name, r.files) for r in workspace.report.records] == [("stars", 2)]
+    workspace.remove("limits")
+    workspace.wait(60)
+    assert names_in(workspace) == ["stars"]
+
+
+def test_jobs_wait_for_one_another_and_none_is_done_twice(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        make_repository(tmp_path / name, {f"{name}.py": f"{name} = 1\n"})
+    held, go_on = threading.Event(), threading.Event()
+    encoder = FakeEncoder()
+
+    class Held(FakeEncoder):
+        def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            held.set()
+            assert go_on.wait(60)
+            return encoder.embed(texts)
+
+    monkeypatch.setattr(workspace, "_embedder", Held())
+    for name in ("one", "two", "two"):
+        workspace.add(str(tmp_path / name))
+    assert held.wait(60)
+    assert [job.what.rpartition("/")[2] for job in workspace.jobs] == ["one", "two"]
+    assert workspace.status.building
+    go_on.set()
+    workspace.wait(60)
+    assert workspace.jobs == ()
+    assert names_in(workspace) == ["limits", "one", "two"]
+
+
+def test_a_cancelled_job_leaves_the_index_as_it_was(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{n}.py": f"value_{n} = {n}\n" for n in range(20)}
+    make_repository(tmp_path / "stars", files)
+
+    class Cancels(FakeEncoder):
+        def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            workspace.cancel()
+            return super().embed(texts)
+
+    monkeypatch.setattr(workspace, "_embedder", Cancels())
+    workspace.add(str(tmp_path / "stars"))
+    workspace.wait(60)
+    assert names_in(workspace) == ["limits"]
+    assert workspace.report is not None
+    assert "was cancelled; the index is as it was" in str(workspace.report.problem)
+    assert workspace.status.error is None
+    monkeypatch.setattr(workspace, "_embedder", FakeEncoder())
+    workspace.add(str(tmp_path / "stars"))
+    workspace.wait(60)
+    assert names_in(workspace) == ["limits", "stars"]
+
+
+def test_what_cannot_be_done_is_said_before_it_is_begun(
+    workspace: Workspace, tiny_repo: Path
+) -> None:
+    with pytest.raises(SourceError, match="the index holds no repository 'moon'"):
+        workspace.remove("moon")
+    with pytest.raises(SourceError, match="add another one first"):
+        workspace.remove("limits")
+    with pytest.raises(SourceError, match="the index holds no repository 'moon'"):
+        workspace.update("moon")
+    for local in (str(tiny_repo), f"file://{tiny_repo}", "~"):
+        with pytest.raises(SourceError, match="folders of the server cannot be added"):
+            workspace.add(local, remote_only=True)
+    with pytest.raises(SourceError, match="not a repository"):
+        workspace.add("--upload-pack=touch")
+    assert workspace.report is None

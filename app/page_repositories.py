@@ -1,0 +1,125 @@
+"""The panel in which repositories are added, brought up to date and removed.
+
+A drawer over the page, opened by the button `#open-repositories` of its header. What it shows is
+made in `app.repositories_html`; what is done is done by the workspace, one job after another,
+whoever looks on.
+"""
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.freshness import Freshness
+from app.repositories_html import jobs_html, repositories_html
+from app.workspace import Workspace
+from data_tools.errors import CodeQAError
+
+POLL_S = 1.0  # while something is going on
+SCRIPT = Path(__file__).with_name("repositories.js")
+HEAD = (
+    '<h2 id="repositories-title">Repositories</h2>'
+    '<button type="button" data-do="close" aria-label="Close the repositories">Close</button>'
+)
+
+Updates = dict[Any, Any]
+
+
+class RepositoriesPanel:
+    """The widgets of the panel, and what happens when they are used."""
+
+    def __init__(self, workspace: Workspace, *, on_loopback: bool) -> None:
+        """Make a panel; call `lay_out`, then `connect`, where the page's blocks are made.
+
+        :param on_loopback: only people at this machine see the page, so they may add its folders.
+        """
+        self._workspace = workspace
+        self._on_loopback = on_loopback
+        self._freshness = Freshness()
+
+    def lay_out(self) -> None:
+        """Place the widgets."""
+        what = (
+            "Git URL, documentation site or folder"
+            if self._on_loopback
+            else ("Git URL or documentation site")
+        )
+        with gr.Column(elem_id="repositories"):
+            gr.HTML(HEAD, elem_id="repositories-head", apply_default_css=False, js_on_load=None)
+            self.spec = gr.Textbox(
+                elem_id="repositories-add",
+                label=f"{what}, with @REF for a branch, tag or commit",
+                placeholder="https://github.com/owner/name",
+                submit_btn="Add",
+                max_lines=1,
+            )
+            self.problem = gr.HTML(
+                "", elem_id="repositories-problem", apply_default_css=False, js_on_load=None
+            )
+            self.jobs = gr.HTML(
+                "", elem_id="repositories-jobs", apply_default_css=False, js_on_load=None
+            )
+            self.listing = gr.HTML(
+                "",
+                elem_id="repositories-list",
+                apply_default_css=False,
+                js_on_load=SCRIPT.read_text("utf-8"),
+            )
+            self.timer = gr.Timer(POLL_S, active=False)
+
+    def connect(self) -> None:
+        """Say what happens when they are used."""
+        quiet: dict[str, Any] = {
+            "queue": False,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
+        shown = [self.problem, self.jobs, self.listing, self.timer]
+        self.spec.submit(self.add, self.spec, [self.spec, *shown], **quiet)
+        self.listing.click(self.act, None, shown, **quiet)
+        self.timer.tick(self.refresh, None, [self.jobs, self.listing, self.timer], **quiet)
+
+    def add(self, spec: str) -> Updates:
+        """Begin to add what was typed."""
+        try:
+            self._workspace.add(spec, remote_only=not self._on_loopback)
+        except CodeQAError as error:
+            return self.refresh() | {self.problem: _problem_html(str(error))}
+        return self.refresh() | {self.problem: "", self.spec: ""}
+
+    def act(self, event: gr.EventData) -> Updates:
+        """Do what a button of the list or of the job says."""
+        problem = ""
+        name = str(event._data.get("name", ""))
+        try:
+            match event._data.get("do"):
+                case "update":
+                    self._workspace.update(name)
+                case "update-all":
+                    self._workspace.update()
+                case "remove":
+                    self._workspace.remove(name)
+                case "cancel":
+                    self._workspace.cancel()
+        except CodeQAError as error:
+            problem = _problem_html(str(error))
+        return self.refresh() | {self.problem: problem}
+
+    def refresh(self) -> Updates:
+        """Show what there is, and go on doing so while something is going on."""
+        index, jobs = self._workspace.index(), self._workspace.jobs
+        listing = repositories_html(
+            index.manifest.repositories if index else (),
+            index.skipped if index else lambda _: (),
+            self._freshness.behind,
+        )
+        return {
+            self.jobs: jobs_html(self._workspace.status, jobs, self._workspace.report),
+            self.listing: listing,
+            self.timer: gr.Timer(active=bool(jobs) or self._freshness.asking),
+        }
+
+
+def _problem_html(text: str) -> str:
+    return f'<p class="failure" role="alert">{escape(text)}</p>'
