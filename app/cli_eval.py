@@ -8,11 +8,14 @@ from app.cli_options import (
     count,
     picture,
     positive,
+    seconds,
     share,
 )
 
 PAIR_KINDS = ("docstring", "rewrite", "heading", "commit", "test")
 SEARCH_MODES = ("hybrid", "lexical", "dense")
+STRATEGIES = ("direct", "sub-questions", "related")
+PRESETS = ("simple", "complex")
 
 
 def add_eval(commands: Commands) -> None:
@@ -28,7 +31,9 @@ def add_eval(commands: Commands) -> None:
         dest="evaluation", metavar="WHAT", required=True, help="what to do"
     )
     _add_eval_retrieval(subparsers)
+    _add_eval_answers(subparsers)
     _add_eval_model(subparsers)
+    _add_eval_votes(subparsers)
     _add_eval_make_questions(subparsers)
 
 
@@ -76,6 +81,94 @@ def _add_eval_retrieval(subparsers: Commands) -> None:
     )
     parser.add_argument(
         "--per-question", metavar="FILE", help="write each question's values and hits as JSONL"
+    )
+
+
+def _add_eval_answers(subparsers: Commands) -> None:
+    parser = add_command(
+        subparsers,
+        "answers",
+        "Measure what the whole app answers: evidence, answers, citations, refusals, time, tokens.",
+        "codeqa eval answers --questions questions.jsonl --index index/ --llm http://localhost:8000/v1",
+        module="app.answer_evaluation",
+        function="run_eval_answers",
+    )
+    parser.add_argument(
+        "--questions", required=True, metavar="FILE", help="question set; see docs/questions.md"
+    )
+    add_index_option(parser)
+    parser.add_argument(
+        "--llm",
+        action="append",
+        metavar="SPEC",
+        help="a language model, as `codeqa ask` takes it, or `none` for quotations, the default; "
+        "given several times, the others are compared with the first, by 95 %% intervals",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="which of a server's models to measure (default: all of them); may be given several "
+        "times",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=120.0,
+        help="longest wait for a server's next words (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default=STRATEGIES[0],
+        help="how questions are answered: at once, by their parts, or with related ones "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default=PRESETS[0],
+        help="what answers of the set are: a name (exact and close matches count) or a few "
+        "sentences (words in common count) (default: %(default)s)",
+    )
+    parser.add_argument("-k", type=positive, default=8, help="passages (default: %(default)s)")
+    parser.add_argument(
+        "--judge",
+        metavar="URL",
+        help="an OpenAI-compatible server whose model compares answers with the references and "
+        "models with the first, each pair in both orders",
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="which of that server's models")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="at most N questions, the same ones each time"
+    )
+    parser.add_argument(
+        "--max-answer-files",
+        type=positive,
+        metavar="N",
+        help="leave out questions whose answer stands in more than N files, or in none",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="count gold that the index does not hold as not found, instead of refusing it",
+    )
+    parser.add_argument(
+        "--at-once",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="questions asked at once; more are faster, but each waits longer for its first words "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget what a stopped evaluation was answered"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", metavar="FILE.json", help="write that object to a file")
+    parser.add_argument(
+        "--per-question", metavar="FILE", help="write each answer and what it took as JSONL"
     )
 
 
@@ -163,6 +256,27 @@ def _add_eval_model(subparsers: Commands) -> None:
         metavar="FILE",
         help="draw what context is worth to each model: .png or .svg",
     )
+
+
+def _add_eval_votes(subparsers: Commands) -> None:
+    parser = add_command(
+        subparsers,
+        "votes",
+        "Sum up which model's answers people preferred on the page, and export pairs for training.",
+        "codeqa eval votes --export preferences.jsonl",
+        module="app.votes",
+        function="run_eval_votes",
+    )
+    parser.add_argument(
+        "--history", metavar="FILE", help="conversations (default: where `codeqa chat` keeps them)"
+    )
+    parser.add_argument(
+        "--export",
+        metavar="FILE.jsonl",
+        help="write each preference as messages, a chosen and a rejected answer, as TRL's DPO "
+        "takes them",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_eval_make_questions(subparsers: Commands) -> None:

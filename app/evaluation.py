@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,11 @@ def run_eval_retrieval(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         configurations = list(_open_configurations(options, stack))
         if options.max_answer_files:
-            questions = _keep_telling(questions, configurations[0].index, options.max_answer_files)
-        missing = _count_missing(questions, configurations, options)
+            questions = keep_telling(questions, configurations[0].index, options.max_answer_files)
+        indexes = {each.folder: each.index for each in configurations}
+        missing = count_missing(
+            options.questions, questions, indexes, allowed=options.allow_missing
+        )
         evaluations = [_evaluate(configuration, questions) for configuration in configurations]
     report = describe(options.questions, configurations, evaluations) | {"missing": missing}
     if options.per_question:
@@ -97,7 +100,11 @@ def _open_configurations(
             yield Configuration(other, other, index, options.mode)
 
 
-def _keep_telling(questions: Sequence[Question], index: CodeIndex, limit: int) -> list[Question]:
+def keep_telling(questions: Sequence[Question], index: CodeIndex, limit: int) -> list[Question]:
+    """Leave out questions whose answer stands in no file, or in more than `limit`; say how many.
+
+    :raises QuestionSetError: none is left.
+    """
     files: dict[tuple[str, str], list[str]] = {}
     for chunk in index.chunks():
         files.setdefault((chunk.repo, chunk.path), []).append(chunk.text)
@@ -112,19 +119,22 @@ def _keep_telling(questions: Sequence[Question], index: CodeIndex, limit: int) -
     return kept
 
 
-def _count_missing(
-    questions: Sequence[Question],
-    configurations: Sequence[Configuration],
-    options: argparse.Namespace,
+def count_missing(
+    file: str, questions: Sequence[Question], indexes: Mapping[str, CodeIndex], *, allowed: bool
 ) -> int:
-    """Refuse gold that an index does not hold, or count the questions that have some."""
+    """Count the questions with gold that an index does not hold.
+
+    :param file: the question set, as the user wrote it.
+    :param indexes: by their folders, as the user wrote them.
+    :raises QuestionSetError: there are some, and that is not allowed.
+    """
     concerned = set()
-    for configuration in configurations:
-        missing = missing_gold(questions, configuration.index)
-        if missing and not options.allow_missing:
+    for folder, index in indexes.items():
+        missing = missing_gold(questions, index)
+        if missing and not allowed:
             question, lines = missing[0]
             raise QuestionSetError(
-                f"{options.questions}:{question.line_number}: {configuration.folder} holds no "
+                f"{file}:{question.line_number}: {folder} holds no "
                 f"{lines} ({count(len(missing), 'question')} like this); index the commit that "
                 "the questions are about, or count them as not found with --allow-missing"
             )
