@@ -3,10 +3,17 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.cli import make_parser
+from app.history import History
+from app.models import open_models
+from app.web import launch
+from app.workspace import Workspace
+from retrieval.index import CodeIndex
+from tests.fakes import FakeEncoder
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -20,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def test_the_python_section_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (section,) = blocks("python")
+    section, _ = blocks("python")
     for name in ("retrieval", "app"):
         (tmp_path / name).mkdir()
         for file in ("rank.py", "citations.py"):
@@ -34,6 +41,26 @@ def test_the_python_section_runs(
     documents = names["documents"]
     assert isinstance(documents, list)
     assert documents[0].metadata["path"] == "retrieval/citations.py"
+
+
+def test_the_section_for_other_programs_runs(tmp_path: Path) -> None:
+    _, section = blocks("python")
+    sources = tmp_path / "sources" / "retrieval"
+    sources.mkdir(parents=True)
+    (sources / "citations.py").write_text((ROOT / "retrieval/citations.py").read_text("utf-8"))
+    index = tmp_path / "index"
+    CodeIndex.build([str(tmp_path / "sources")], index, embedder=FakeEncoder()).close()
+    workspace = Workspace(index, embedder=FakeEncoder())
+    history = History(tmp_path / "conversations.sqlite", scope=str(index))
+    chat = launch(workspace, open_models([]), history, port=0, block=False)
+    try:
+        names: dict[str, Any] = {}
+        exec(section.replace("http://127.0.0.1:7860", chat.url), names)
+        message = names["answer"].choices[0].message
+        assert message.citations[0]["path"] == "retrieval/citations.py"
+        names["client"].close()
+    finally:
+        chat.close()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +82,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in set(re.findall(r"`?make ([a-z]+)\b", README)):
+    for target in set(re.findall(r"`?make ([a-z-]+)\b", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
