@@ -9,7 +9,7 @@ MODEL =# name of the model behind LLM
 HOST =# address the chat listens on; default 127.0.0.1
 PORT =# port the chat listens on; default 7860
 CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
-PARTS =# `make bench`: some of speed, quality, tuning, scale, ablation; default all but the last
+PARTS =# `make bench`: some of speed, quality, tuning, scale, serving, abstention, ablation; default all but the last
 SET =# `make tune`: values of the job, as in SET="parameters.pretrain.duration=60ba env_variables.REPO=URL"
 ARGS =# `make test`: more for pytest, as in ARGS="-k clone -x"
 PYTHON =# Python 3.11 or newer for .venv; default the first one found

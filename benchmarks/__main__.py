@@ -8,6 +8,8 @@
 - quality: the development questions, words and vectors alone beside the whole (5 minutes)
 - tuning: `codeqa tune-retriever` on three repositories, each measured on files set aside (30)
 - scale: what an index costs, up to a million chunks (30)
+- serving: how soon the app answers over 100,000 chunks, alone and with fifty people at once (10)
+- abstention: how rightly it says that there is no answer (15)
 - ablation: quality again, with one part changed at a time (an hour; only if named)
 """
 
@@ -18,11 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app import cli
-from benchmarks import ablation, run, scale, words
+from benchmarks import ablation, abstention, run, scale, serving, words
 from benchmarks.development import SETS
+from benchmarks.questions import COMPOSER_QUESTIONS
 
-DEFAULT_PARTS = ("speed", "quality", "tuning", "scale")
+DEFAULT_PARTS = ("speed", "quality", "tuning", "scale", "serving", "abstention")
 PARTS = (*DEFAULT_PARTS, "ablation")
+SERVED_CHUNKS = 100_000
 TUNED = ("composer", "pylint", "sphinx")
 
 
@@ -61,7 +65,17 @@ def _measure(part: str, clones: dict[str, str]) -> int:
         return ablation.main(given)
     if part == "scale":
         return scale.main(["--repo", f"{composer}@{SETS[0].commit}"])
+    if part == "serving":
+        return _serve(f"{composer}@{SETS[0].commit}")
+    if part == "abstention":
+        return abstention.main(given)
     return max(_tune(name, clones) for name in TUNED)
+
+
+def _serve(spec: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        index = scale.grow([spec], Path(folder), SERVED_CHUNKS)
+        return serving.main(["--index", str(index), "--questions", str(COMPOSER_QUESTIONS)])
 
 
 def _tune(name: str, clones: dict[str, str]) -> int:

@@ -80,21 +80,35 @@ def _sizes(text: str) -> list[int]:
     return sorted(int(size) for size in text.split(","))
 
 
+def grow(specs: Sequence[str], work: Path, size: int) -> Path:
+    """Index repositories, grow the index to `size` chunks, and return its folder in `work`."""
+    real, folder = work / "real", work / str(size)
+    index_repositories(specs, real)
+    _build(real, folder, size)
+    return folder / "index"
+
+
 def _measure(real: Path, folder: Path, size: int) -> dict[str, Any]:
     """Build an index of `size` chunks unless it is there, and search it; each in a process."""
-    built = folder / "built.json"
-    if not built.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            row = pool.submit(_build_apart, real, folder / "index", size).result()
-        built.write_text(json.dumps(row), "utf-8")
-    row = json.loads(built.read_text("utf-8"))
+    row = _build(real, folder, size)
     command = [sys.executable, "-m", "benchmarks.scale_search", str(folder / "index")]
     found = subprocess.run(
         [*command, str(COMPOSER_QUESTIONS)], stdout=subprocess.PIPE, text=True, check=True
     )
     return {**row, **json.loads(found.stdout)}
+
+
+def _build(real: Path, folder: Path, size: int) -> dict[str, Any]:
+    """Build an index in a process of its own, unless it is there; return what it cost."""
+    built = folder / "built.json"
+    if not built.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            costs = pool.submit(_build_apart, real, folder / "index", size).result()
+        built.write_text(json.dumps(costs), "utf-8")
+    row: dict[str, Any] = json.loads(built.read_text("utf-8"))
+    return row
 
 
 def _build_apart(real: Path, folder: Path, size: int) -> dict[str, Any]:

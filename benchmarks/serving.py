@@ -198,8 +198,8 @@ def measure_added(url: str, model: str, questions: Sequence[str]) -> Row:
     async def measure() -> tuple[list[float], int]:
         added, errors = [], 0
         for question in tqdm(questions, unit=" questions", disable=None):
-            direct = await _first_text(ask_api, model, question)
-            through = await _first_text(ask_api, url, question)
+            direct = await ask_api(model, question, NAME, first_text=True)
+            through = await ask_api(url, question, NAME, first_text=True)
             errors += through.problem is not None
             if through.asked_model and through.first_text_s and direct.first_text_s:
                 added.append(through.first_text_s - direct.first_text_s)
@@ -208,10 +208,6 @@ def measure_added(url: str, model: str, questions: Sequence[str]) -> Row:
     added, errors = asyncio.run(measure())
     note = f"{len(added)} of {len(questions)} questions had evidence to ask a model about"
     return Row("added to the first token, one at a time", added, ADDED_S, errors, note)
-
-
-async def _first_text(ask: Ask, url: str, question: str) -> Asked:
-    return await ask(url, question, NAME)
 
 
 async def ask_together(

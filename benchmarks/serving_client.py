@@ -42,8 +42,11 @@ class Ask(Protocol):
         ...
 
 
-async def ask_api(url: str, question: str, model: str) -> Asked:
-    """Ask `/v1/chat/completions`, of the app or of a model's server alike."""
+async def ask_api(url: str, question: str, model: str, *, first_text: bool = False) -> Asked:
+    """Ask `/v1/chat/completions`, of the app or of a model's server alike.
+
+    :param first_text: hang up at the first text.
+    """
     body = {
         "model": model,
         "stream": True,
@@ -59,6 +62,8 @@ async def ask_api(url: str, question: str, model: str) -> Asked:
             done = True
         elif first_s is None and b'"content": ""' not in line and b'"content":' in line:
             first_s = time.perf_counter() - start_s
+            if first_text:
+                return Asked(None, first_s, first_s, FIRST_WORD.encode() in line)
         elif b'"error"' in line:
             problem = line.decode()
         elif b'"abstained": true' in line:

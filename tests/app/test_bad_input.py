@@ -72,7 +72,8 @@ def assert_nothing_was_written(folder: Path) -> None:
 def test_a_url_that_does_not_exist(fails: Fails, server: GitServer, folder: Path) -> None:
     url = server.url("none")
     message = fails("index", url, "--index", folder)
-    assert message.startswith(f"{url} does not exist") and "check" in message
+    assert message.startswith(f"{url} is neither a git repository nor a documentation site")
+    assert "check its spelling" in message
     assert_nothing_was_written(folder)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,7 +29,7 @@ from app.metrics import Metrics
 from app.models import Models, open_models
 from app.workspace import Workspace
 from tests.fakes import FakeEncoder
-from tests.stub_openai import StubOpenAI
+from tests.stub_openai import Message, StubOpenAI
 
 ROOT = Path(__file__).parents[2]
 ASKED = "How does take of the TokenBucket work?"
@@ -325,10 +326,17 @@ def test_a_file_taken_away_is_said_and_the_answer_goes_on(desk: Desk, file: Path
 
 
 def test_more_answers_than_threads_wait_their_turn(desk: Desk, stub: StubOpenAI) -> None:
-    stub.delay_s = 0.01
+    let_go = threading.Event()
+
+    def reply(_: list[Message]) -> str:
+        assert let_go.wait(60)
+        return REPLY
+
+    stub.reply = reply
     asked = [desk.ask("ada", MODEL)[0] for _ in range(ANSWERS_AT_ONCE + 2)]
     last = desk.snapshot("ada", asked[-1])[0]
     assert last.waiting == WAITS_FOR_TURN
+    let_go.set()
     for conversation_id in asked:
         (exchange,) = follow(desk, conversation_id)[-1]
         assert text(exchange) == REPLY and exchange.waiting is None
