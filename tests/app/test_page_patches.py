@@ -108,7 +108,19 @@ def test_the_more_follow_the_slower_all_are_redrawn() -> None:
     pace = Pace()
     pace.followers = 1
     assert pace.pause_s(0.0) == REDRAW_S
-    assert pace.pause_s(0.02) == pytest.approx(0.2)  # a tenth of the time
+    assert pace.pause_s(0.0195) == pytest.approx(0.2)  # a tenth of the time, sending included
     pace.followers = 60
-    assert pace.pause_s(0.001) == pytest.approx(0.2)  # 60 of them take 0.3 processors
+    assert pace.pause_s(0.0005) == pytest.approx(0.4)  # 60 of them take 0.15 processors
     assert pace.pause_s(1.0) == SLOWEST_S
+
+
+def test_only_new_text_is_drawn_where_it_was_asked_for(hits: tuple[Hit, ...]) -> None:
+    found = Exchange("How?", id="a", evidence=hits)
+    patches = make_patches()
+    assert not patches.is_quick((found,))  # nothing is shown yet
+    patches.make((found,))
+    written = replace(found, drafts=(Draft(text="It takes one."),))
+    assert patches.is_quick((written,))
+    assert not patches.is_quick((replace(written, drafts=(Draft(stopped=True),)),))
+    assert not patches.is_quick((written, Exchange("And?", id="b")))
+    assert not patches.is_quick((replace(written, evidence=()),))
