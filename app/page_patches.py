@@ -2,10 +2,10 @@
 
 A page that is sent whole for every piece of an answer costs more than the answer. So of finished
 exchanges nothing is sent again, of a running one its new blocks, and the evidence when it is found
-and when the answer is done. Rendered in a thread of the caller's choice; no state but what the
-browser shows.
+and when the answer is done. No state but what the browser shows.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +73,12 @@ class Patches:
         self.only_text = patch.keys() <= {"last"}
         self.cost_s = time.thread_time() - began_s
         return patch
+
+    async def make_soon(self, exchanges: Conversation) -> Patch:
+        """Do as `make` does, in a thread where that takes long."""
+        if self.is_quick(exchanges):
+            return self.make(exchanges)
+        return await asyncio.to_thread(self.make, exchanges)
 
     def is_quick(self, exchanges: Conversation) -> bool:
         """Tell whether nothing but text can be new, which takes less time than changing threads."""

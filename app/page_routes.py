@@ -163,11 +163,7 @@ def _add_reading(
             try:
                 async with aclosing(desk.follow(owner, conversation_id)) as steps:
                     async for exchanges in steps:
-                        if patches.is_quick(exchanges):
-                            patch = patches.make(exchanges)
-                        else:
-                            patch = await asyncio.to_thread(patches.make, exchanges)
-                        if patch:
+                        if patch := await patches.make_soon(exchanges):
                             yield json.dumps(patch, ensure_ascii=False) + "\n"
                         if patches.only_text:
                             await asyncio.sleep(pace.pause_s(patches.cost_s))
