@@ -7,7 +7,7 @@ another host but links that a person clicks.
 from collections.abc import Sequence
 from html import escape
 
-from app.evidence import SHORT_COMMIT, is_web
+from app.evidence import SHORT_COMMIT, count_of, is_web
 from app.icons import icon
 from app.workspace import Status
 from data_tools.progress import Progress
@@ -37,10 +37,7 @@ def mode_html(model: str | None) -> str:
     """Say who writes the answers."""
     if model:
         return f"Answers by <strong>{escape(model)}</strong>"
-    return (
-        "Answers are quoted from the code; no language model is connected "
-        "(start with <code>--llm URL</code> to have one)"
-    )
+    return "Quotations: no language model is connected (<code>--llm</code>)"
 
 
 def _repository_html(record: RepositoryRecord) -> str:
@@ -49,7 +46,8 @@ def _repository_html(record: RepositoryRecord) -> str:
     if record.web_url and is_web(record.web_url):
         address = escape(f"{record.web_url}")
         name = f'<a href="{address}" target="_blank" rel="noopener">{name}</a>'
-    return f'{name} <span class="counts">{record.files:,} files, {record.chunks:,} passages</span>'
+    counts = f"{count_of(record.files, 'file')}, {count_of(record.chunks, 'passage')}"
+    return f'{name} <span class="counts">{counts}</span>'
 
 
 def banner_html(status: Status) -> str:

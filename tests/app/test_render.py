@@ -47,7 +47,7 @@ def test_the_header_links_nowhere_without_a_page() -> None:
 
 def test_the_header_says_who_answers() -> None:
     assert "no language model is connected" in header_html(None, None)
-    assert "<code>--llm URL</code>" in header_html(None, None)
+    assert "<code>--llm</code>" in header_html(None, None)
     assert "Answers by <strong>qwen&lt;7b&gt;</strong>" in header_html(None, "qwen<7b>")
 
 
