@@ -8,8 +8,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends git openssh-client \
     && rm -rf /var/lib/apt/lists/*
 
-# PyTorch's own wheels for processors: PyPI's bring gigabytes of CUDA libraries along.
-ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# Point it at PyTorch's wheels for processors, or gigabytes of CUDA libraries come along:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=… --tag codeqa .
+ARG PIP_EXTRA_INDEX_URL
 WORKDIR /opt/codeqa
 COPY requirements-cpu.txt requirements-no-deps.txt ./
 RUN pip install --no-cache-dir -r requirements-cpu.txt \
