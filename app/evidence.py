@@ -10,6 +10,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from app.conversation import Exchange, check
+from app.highlight import plain_lines
 from data_tools.chunk import Chunk
 from data_tools.languages import BY_NAME, Kind
 from retrieval.citations import Citation
@@ -37,22 +38,28 @@ class _Look:
 
     highlight: Highlight
     name_repository: bool
+    in_haste: bool
 
 
 def evidence_html(
-    exchanges: Sequence[Exchange], highlight: Highlight, *, name_repository: bool = False
+    exchanges: Sequence[Exchange],
+    highlight: Highlight,
+    *,
+    name_repository: bool = False,
+    in_haste: bool = False,
 ) -> str:
     """Render the evidence: of the last question in full, of earlier ones what they cite.
 
     :param highlight: makes safe HTML of each line of a chunk.
     :param name_repository: there are several, so each passage says which one it is of.
+    :param in_haste: someone waits: passages that are folded are not highlighted.
     """
     if not exchanges:
         return (
             '<section class="nothing"><h2>Evidence</h2>'
             "<p>The passages that an answer rests on appear here, with their lines.</p></section>"
         )
-    look = _Look(highlight, name_repository)
+    look = _Look(highlight, name_repository, in_haste)
     numbered = list(enumerate(exchanges, start=1))
     number, last = numbered.pop()
     earlier = (_earlier_html(exchange, number, look) for number, exchange in reversed(numbered))
@@ -165,10 +172,12 @@ def _passage_html(
     kind = "code" if is_code else "prose"
     if len(marked) == chunk.end_line - chunk.start_line + 1 > 1:
         kind += " whole"
+    is_plain = look.in_haste and not is_open
+    source = plain_lines(chunk.text) if is_plain else look.highlight(chunk)
     lines = "".join(
         f'<span class="line{" cited" * (line in marked)}{" doubted" * (line in doubted)}" '
         f'id="{anchor(*place, line)}" data-line="{line}">{html}\n</span>'
-        for line, html in enumerate(look.highlight(chunk), chunk.start_line)
+        for line, html in enumerate(source, chunk.start_line)
     )
     about = " › ".join(filter(None, [chunk.repo if look.name_repository else "", chunk.symbol]))
     return (

@@ -78,7 +78,7 @@ def evidence_renderer(workspace: Workspace) -> Callable[[Conversation], str]:
         several = index is not None and len(index.manifest.repositories) > 1
         in_haste = bool(exchanges) and exchanges[-1].running
         look = highlight_alone if in_haste else highlight
-        return evidence_html(exchanges, look, name_repository=several)
+        return evidence_html(exchanges, look, name_repository=several, in_haste=in_haste)
 
     return render
 

@@ -163,3 +163,13 @@ def test_what_the_cited_lines_do_not_hold_is_said_beside_them(make_chunk: MakeCh
     ]
     assert "The answer cites L3 for <code>take_&lt;all&gt;</code>: not there." in html
     assert html.count("not there") == 1
+
+
+def test_in_haste_what_is_folded_is_not_highlighted(make_chunk: MakeChunk) -> None:
+    hits = tuple(Hit(1.0, make_chunk("a < b\n", path=f"{name}.py"), None) for name in "abc")
+    exchange = Exchange("How?", evidence=hits)
+    coloured = [f"<b>{escape('a < b')}</b>"]
+    html = evidence_html([exchange], lambda _: coloured, in_haste=True)
+    assert html.count("<b>a &lt; b</b>") == 2  # those that are unfolded
+    assert html.count("a &lt; b") == 3
+    assert evidence_html([exchange], lambda _: coloured).count("<b>a &lt; b</b>") == 3
