@@ -1,4 +1,7 @@
-"""Bad input to the command line: one line that names the fix, exit code 1, nothing half-written."""
+"""Bad input to the command line: one line that names the fix, exit code 1, nothing half-written.
+
+Long because it is one list: what may be typed, and what is then said.
+"""
 
 import io
 import json

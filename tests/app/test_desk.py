@@ -1,4 +1,7 @@
-"""Questions are answered in the background: nobody has to wait for them, and nothing is lost."""
+"""Questions are answered in the background: nobody has to wait for them, and nothing is lost.
+
+Long because all its tests share one desk, one model's stub and the steps that follow an answer.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""Conversations are kept in a file that survives threads, processes and what befalls a disk."""
+"""Conversations are kept in a file that survives threads, processes and what befalls a disk.
+
+Long because all its tests share the few exchanges that they keep and read again.
+"""
 
 import os
 import signal
