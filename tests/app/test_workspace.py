@@ -276,3 +276,12 @@ def test_what_cannot_be_done_is_said_before_it_is_begun(
     with pytest.raises(SourceError, match="not a repository"):
         workspace.add("--upload-pack=touch")
     assert workspace.report is None
+
+
+def test_credentials_of_an_address_are_told_to_nobody(workspace: Workspace) -> None:
+    workspace.add("https://ada:s3cret@127.0.0.1:9/ada/stars.git@main")
+    workspace.wait(60)
+    report = workspace.report
+    assert report is not None and report.problem is not None
+    assert report.job.what == "Adding https://127.0.0.1:9/ada/stars.git@main"
+    assert "s3cret" not in report.problem
