@@ -11,7 +11,7 @@ PORT =# port the chat listens on; default 7860
 CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
 PARTS =# `make bench`: some of speed, quality, tuning, scale, serving, abstention, ablation; default all but the last
 SET =# `make tune`: values of the job, as in SET="parameters.pretrain.duration=60ba env_variables.REPO=URL"
-ARGS =# `make test`: more for pytest, as in ARGS="-k clone -x"
+ARGS =# `make test`, `make torture`: more for pytest, as in ARGS="-k clone -x"
 PYTHON =# Python 3.11 or newer for .venv; default the first one found
 
 VENV = .venv
@@ -27,7 +27,7 @@ VLLM_CPU = build/vllm-cpu
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help chat test tune deploy install spark qlora skypilot vllm-cpu lint bench
+.PHONY: help chat test torture tune deploy install spark qlora skypilot vllm-cpu lint bench
 
 help: ## list the targets and their options
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ LLM_OPTION = $(if $(LOADED_MODEL),$(if $(VLLM),serve,llm),llm)
 
 test: $(INSTALLED) ## run every test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+torture: $(INSTALLED) ## run all hostile cases: kills, full disks, damage, bombs; takes about an hour
+	CODEQA_TORTURE=whole $(VENV)/bin/python -m pytest -m torture $(ARGS)
 
 tune: $(INSTALLED) ## run the tuning pipeline on this repository, with a model small enough for a laptop
 	$(VENV)/bin/codeqa run -f mcli_yamls/pipeline_cpu.yaml $(foreach value,$(SET),--set '$(value)')

@@ -20,6 +20,7 @@
     ├── ModelError             a model, tokenizer or adapter that cannot be used, or does not fit
     ├── TrackingError          where runs and models are recorded cannot be read or written
     ├── WorseModelError        a tuned model that does less well than the one it was made from
+    ├── BusyError              more is asked for at once than can be done
     └── PortInUseError         the page cannot be served at the address asked for
 
 The command line prints the message on one line and exits with 1. Wrong arguments from
@@ -97,6 +98,10 @@ class TrackingError(CodeQAError):
 
 class WorseModelError(CodeQAError):
     """A tuned model is not better than the one it was made from, so it is not written."""
+
+
+class BusyError(CodeQAError):
+    """More is asked for at once than can be done; it says when to ask again."""
 
 
 class PortInUseError(CodeQAError):
