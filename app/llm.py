@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.llm_limits import CHARS_A_TOKEN, within_limits
+from app.reading_pace import read_in_turns
 from data_tools.errors import LanguageModelError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _read(chat: "BaseChatModel", messages: "list[BaseMessage]", call: Call) -> G
     finish = None
     stream = chat.stream(messages)
     try:
-        for chunk in stream:
+        for chunk in read_in_turns(stream) if _base_url(chat) else stream:
             finish = chunk.response_metadata.get("finish_reason") or finish
             if usage := getattr(chunk, "usage_metadata", None):
                 call.prompt_tokens = usage["input_tokens"]

@@ -7,6 +7,7 @@ cut short (close the connection), and a `Stop` that is set does all of that at o
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,15 @@ def is_stopped() -> bool:
     """Whether what runs here is to stop; what it raises then is no fault."""
     stop = _current.get()
     return stop is not None and stop.is_set()
+
+
+def wait_for_stop(timeout_s: float) -> bool:
+    """Wait for some time, but no longer than until what runs here is to stop; whether it is."""
+    stop = _current.get()
+    if stop is not None:
+        return stop.wait(timeout_s)
+    time.sleep(timeout_s)
+    return False
 
 
 def cut_on_stop(request: "httpx.Request") -> None:
