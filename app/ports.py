@@ -1,11 +1,20 @@
 """Addresses to serve at: whether one can be had, which port is free, who can reach it."""
 
 import socket
+from ipaddress import ip_address
 
 from data_tools.errors import PortInUseError
 
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 ANY_HOSTS = {"0.0.0.0", "::", ""}  # of all networks that this machine is in
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def check_port(host: str, port: int) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from app.connection import BoundedConnection
 from app.ports import address, check_port, free_port
 from data_tools.errors import PortInUseError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+CONNECTIONS_AT_ONCE = 800  # each is an open file, of which a process may have 1,024 or so
 CLOSE_S = 1  # for answers on their way, once the server is told to end
 
 
@@ -35,9 +37,13 @@ class Server:
             app,
             host=host,
             port=port,
+            log_config=None,  # `app.logs` says how
             log_level="warning",
             access_log=False,
             ws="none",
+            http=BoundedConnection,
+            limit_concurrency=CONNECTIONS_AT_ONCE,
+            server_header=False,
             timeout_graceful_shutdown=CLOSE_S,
         )
         self._server = uvicorn.Server(config)  # in a thread, it leaves signals alone
