@@ -1,36 +1,34 @@
 """Safe cloning of git repositories at a pinned commit, through GitPython.
 
-Clones are bare and shallow, kept in the user's cache folder. Credentials come from the user's
-own git set-up, from the URL or from `GIT_TOKEN`; they travel in the environment, are told only
-to the host they are meant for, when it asks, and are written nowhere.
+Clones are bare and shallow, kept in the user's cache folder. How their servers are reached, and
+with which credentials, is settled in `data_tools.git_access`.
 """
 
 import hashlib
 import os
 import re
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
 
 import git
 from filelock import FileLock
 from git.util import RemoteProgress, finalize_process
 
 from data_tools.errors import CodeQAError, SourceError, StorageError
-from data_tools.git_commands import make_bare_repository, network_environment, open_git
+from data_tools.git_access import Access, follow, reach
+from data_tools.git_commands import make_bare_repository, open_git
+from data_tools.git_folder import check_git_folder
 from data_tools.permalink import web_address
 from data_tools.snapshot import GitSnapshot, check_ref, commit_time
-from data_tools.sources import Report, Repository, is_remote, is_site, plain_location
+from data_tools.sources import Report, Repository, is_remote, is_site
 from data_tools.storage import disk_full, storage_errors
 
-MIN_TOKEN_CHARS = 20  # a user name alone in a URL is a token if it is as long as one
+MAX_REDIRECTS = 3  # from one server to another
+Result = TypeVar("Result")
 _SHA = re.compile(r"^[0-9a-f]{7,40}$")
-_TOKEN_USER = "x-access-token"  # any name will do where a token is the password
-# Run by git when a host asks: nothing of this is written to a file or shown to other users.
-_CREDENTIAL_HELPER = (
-    '!f() { if test "$1" = get; then printf "username=%s\\npassword=%s\\n" '
-    '"$CODEQA_GIT_USER" "$CODEQA_GIT_PASSWORD"; fi; }; f'
-)
 # Left behind where a fetch was killed; no other process can hold them, as ours holds a lock.
 _STALE_LOCKS = ("shallow.lock", "config.lock", "packed-refs.lock", "HEAD.lock")
 
@@ -46,29 +44,50 @@ def open_remote(
 ) -> GitSnapshot:
     """Fetch one commit of `url` into the cache and pin it.
 
-    :raises SourceError: see `_explain`; also where the commit is not there.
+    :raises SourceError: see `_explain`; also where the commit is not there, or its host must not
+        be spoken to.
     :raises StorageError: the cache folder is full or not writable.
     """
     check_ref(ref)
-    url, environment = _take_credentials(url)
+    access = reach(url)
+    url = access.url
     key = hashlib.sha256(url.encode()).hexdigest()[:12]
     folder = cache_folder() / "repositories" / f"{name}-{key}.git"
     with storage_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_suffix(".lock"))
         lock.acquire()
+
+    def fetch(access: Access) -> tuple[str, int]:
+        with open_git(folder, environment=access.environment) as command:
+            commit = _fetch(command, folder, access.url, ref, report)
+            return commit, commit_time(command, commit, folder)
+
     try:
+        is_new = not folder.exists()
         with storage_errors(folder):
             for stale in _STALE_LOCKS:
                 (folder / stale).unlink(missing_ok=True)
             make_bare_repository(folder)
-        with open_git(folder, environment=environment) as command:
-            commit = _fetch(command, folder, url, ref, report)
-            committed_at = commit_time(command, commit, folder)
+        commit, committed_at = _wherever_it_moved(access, fetch)
+    except BaseException:
+        if is_new:  # nothing is left of what never was
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         lock.release()
     repository = Repository(name, url, ref, commit, committed_at, web_address(url))
     return GitSnapshot(folder, repository)
+
+
+def _wherever_it_moved(access: Access, use: Callable[[Access], Result]) -> Result:
+    """Fetch from where a repository is now, which its server may say more than once."""
+    for _ in range(MAX_REDIRECTS):
+        try:
+            return use(access)
+        except _MovedError:
+            access = follow(access)
+    return use(access)
 
 
 def count_commits_behind(repository: Repository) -> int | None:
@@ -82,29 +101,39 @@ def count_commits_behind(repository: Repository) -> int | None:
     if repository.committed_at is None or is_site(repository.location):
         return None
     newest = repository.ref or "HEAD"
+    for name in (newest, repository.commit):  # an index may have been altered
+        check_ref(name)
     if _SHA.match(newest) and repository.commit.startswith(newest):
         return 0
     if not is_remote(repository.location):
         folder = Path(repository.location)
         if not folder.is_dir():
             raise SourceError(f"{folder} is gone; index the repository from where it is now")
+        check_git_folder(folder)
         with open_git(folder) as command:
             return _count(command, f"{repository.commit}..{newest}", repository)
-    url, environment = _take_credentials(repository.location)
-    with storage_errors(Path(tempfile.gettempdir())):
-        holder = tempfile.TemporaryDirectory(prefix="codeqa-")
-    with holder, open_git(Path(holder.name), environment=environment) as command:
-        with storage_errors(Path(holder.name)):
-            make_bare_repository(Path(holder.name))
-        _run_fetch(command, url, newest, None, "--depth=1", "--filter=tree:0")
-        if _fetched_commit(command, url, newest) == repository.commit:
-            return 0
-        since = f"--shallow-since={repository.committed_at}"
-        try:
-            _run_fetch(command, url, newest, None, since, "--filter=tree:0")
-        except _NothingNewError as error:
-            raise _rewritten(repository) from error
-        return _count(command, f"FETCH_HEAD ^{repository.commit}", repository)
+
+    def count(access: Access) -> int:
+        with storage_errors(Path(tempfile.gettempdir())):
+            holder = tempfile.TemporaryDirectory(prefix="codeqa-")
+        with holder, open_git(Path(holder.name), environment=access.environment) as command:
+            with storage_errors(Path(holder.name)):
+                make_bare_repository(Path(holder.name))
+            return _count_fetched(command, access.url, newest, repository)
+
+    return _wherever_it_moved(reach(repository.location), count)
+
+
+def _count_fetched(command: git.Git, url: str, newest: str, repository: Repository) -> int:
+    _run_fetch(command, url, newest, None, "--depth=1", "--filter=tree:0")
+    if _fetched_commit(command, url, newest) == repository.commit:
+        return 0
+    since = f"--shallow-since={repository.committed_at}"
+    try:
+        _run_fetch(command, url, newest, None, since, "--filter=tree:0")
+    except _NothingNewError as error:
+        raise _rewritten(repository) from error
+    return _count(command, f"FETCH_HEAD ^{repository.commit}", repository)
 
 
 def _count(command: git.Git, span: str, repository: Repository) -> int:
@@ -119,34 +148,6 @@ def _rewritten(repository: Repository) -> SourceError:
         f"{repository.name}: commit {repository.commit[:9]} is no longer in its history; "
         "run `codeqa index` on it again"
     )
-
-
-def _take_credentials(url: str) -> tuple[str, dict[str, str]]:
-    """Take the credentials out of `url`, or `GIT_TOKEN`, and put them into git's environment.
-
-    :raises SourceError: they hold a line break, by which they could be meant for another host.
-    """
-    clean = plain_location(url)
-    parts = urlsplit(url) if "://" in url else None
-    if parts is None or parts.scheme not in ("http", "https"):
-        return clean, network_environment()
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    token = os.environ.get("GIT_TOKEN", "").strip()
-    if not password and token:
-        password = token
-    elif not password and len(user) >= MIN_TOKEN_CHARS:
-        user, password = "", user
-    if not (user + password).isprintable():
-        raise SourceError(f"the credentials for {clean} hold characters that none can have")
-    scope = f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    if password:
-        # The empty one keeps helpers of the user's from storing what is not theirs.
-        config = ((f"{scope}.helper", ""), (f"{scope}.helper", _CREDENTIAL_HELPER))
-        environment = network_environment(config)
-        environment["CODEQA_GIT_USER"] = user or _TOKEN_USER
-        environment["CODEQA_GIT_PASSWORD"] = password
-        return clean, environment
-    return clean, network_environment(((f"{scope}.username", user),) if user else ())
 
 
 def _fetch(command: git.Git, folder: Path, url: str, ref: str | None, report: Report | None) -> str:
@@ -197,6 +198,10 @@ def _find_commit(command: git.Git, sha: str) -> str | None:
 
 class _RefMissingError(SourceError):
     """The remote has no such ref."""
+
+
+class _MovedError(SourceError):
+    """The server sends us elsewhere."""
 
 
 class _NotShallowError(SourceError):
@@ -277,6 +282,7 @@ _EXPLANATIONS: tuple[tuple[str, type[CodeQAError], str], ...] = (
         StorageError,
         "cannot write to {cache}; check its permissions, or set CODEQA_CACHE to another folder",
     ),
+    (r"returned error: 30[1-8]", _MovedError, "{url} has moved; give the address where it is now"),
     (
         r"couldn't find remote ref|not our ref|unadvertised|no such ref",
         _RefMissingError,

@@ -1,19 +1,27 @@
 """A plain folder, read from disk: what is there now, for what is no git repository.
 
-`.gitignore` and `.codeqaignore` are honoured. Links and special files are listed, not opened.
+`.gitignore` and `.codeqaignore` are honoured. Links and special files are listed, not opened. Every
+folder and file is opened from the open folder that it was found in, so that none can be exchanged
+for a link in between.
 """
 
 import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from data_tools import filters
+from data_tools.limits import MAX_DEPTH, MAX_IGNORE_BYTES, RepositoryLimits
 from data_tools.sources import Repository, SkippedFile, SourceFile, make_source_file
 
-MAX_DEPTH = 100  # nested folders; deeper trees are made to do harm
+# A link is never gone through, also where it takes the place of what was looked at before. The
+# first folder has no other name: links to it were resolved when it was opened.
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_AS_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_Rules = tuple[str, filters.IgnoreRules]
 
 
 @dataclass(frozen=True)
@@ -22,21 +30,41 @@ class Folder:
 
     repository: Repository
     notice: str | None = None
+    limits: RepositoryLimits = field(default_factory=RepositoryLimits.from_environment)
 
     def files(self) -> Iterator[SourceFile | SkippedFile]:
-        """Read every file below the folder; links and special files are listed, not opened."""
-        yield from self._walk(Path(self.repository.location), "", [], 0)
+        """Read every file below the folder; links and special files are listed, not opened.
+
+        :raises SourceError: they are more, or more text, than the limits allow.
+        """
+        location = self.repository.location
+        yield from self.limits.hold(self._walk(location, None, "", [], 0), location)
 
     def _walk(
-        self, folder: Path, prefix: str, rules: list[tuple[str, filters.IgnoreRules]], depth: int
+        self, name: str, parent: int | None, prefix: str, rules: list[_Rules], depth: int
     ) -> Iterator[SourceFile | SkippedFile]:
-        rules = rules + _ignore_rules(folder, prefix)
+        """Read a folder, and those below it.
+
+        :param parent: the open folder in which it is called `name`; None for the first one.
+        """
         try:
-            # As git orders them: a folder's name ends with a slash.
-            names = sorted((e.name + "/" * _is_real_folder(e), e) for e in os.scandir(folder))
+            folder = os.open(name, _AS_FOLDER, dir_fd=parent)
         except OSError as error:
             yield self._skip(prefix, f"cannot be read ({error.strerror})")
             return
+        try:
+            yield from self._read_folder(
+                folder, prefix, rules + _ignore_rules(folder, prefix), depth
+            )
+        finally:
+            os.close(folder)
+
+    def _read_folder(
+        self, folder: int, prefix: str, rules: list[_Rules], depth: int
+    ) -> Iterator[SourceFile | SkippedFile]:
+        with os.scandir(folder) as entries:
+            # As git orders them: a folder's name ends with a slash.
+            names = sorted((e.name + "/" * _is_real_folder(e), e) for e in entries)
         for name, entry in names:
             path = prefix + name
             if not path.isprintable():
@@ -48,21 +76,23 @@ class Folder:
             elif _is_ignored(path, rules):
                 yield self._skip(path, "ignored by .gitignore or .codeqaignore")
             elif not name.endswith("/"):
-                yield self._read(Path(entry.path), path)
+                yield self._read(entry.name, folder, path)
             elif depth >= MAX_DEPTH:
                 yield self._skip(path, f"nested more than {MAX_DEPTH} folders deep")
             else:
-                yield from self._walk(Path(entry.path), path, rules, depth + 1)
+                yield from self._walk(entry.name, folder, path, rules, depth + 1)
 
-    def _read(self, file: Path, path: str) -> SourceFile | SkippedFile:
+    def _read(self, name: str, folder: int, path: str) -> SourceFile | SkippedFile:
         try:
-            status = file.lstat()
-            if not stat.S_ISREG(status.st_mode):
+            file = _open_regular(name, folder)
+            if file is None:
                 return self._skip(path, "not a regular file")
-            reason = filters.reason_to_skip_path(path, status.st_size)
-            if reason:
-                return self._skip(path, reason)
-            return make_source_file(self.repository, path, file.read_bytes())
+            with file:
+                size = os.fstat(file.fileno()).st_size
+                reason = filters.reason_to_skip_path(path, size)
+                if reason:
+                    return self._skip(path, reason)
+                return make_source_file(self.repository, path, file.read(size))
         except OSError as error:
             return self._skip(path, f"cannot be read ({error.strerror})")
 
@@ -74,18 +104,36 @@ def _is_real_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def _ignore_rules(folder: Path, prefix: str) -> list[tuple[str, filters.IgnoreRules]]:
+def _open_regular(name: str, folder: int) -> BinaryIO | None:
+    """Open a file of an open folder; None if it is a pipe, a device or the like.
+
+    It is looked at before, as merely to open a device can act, and after, as it may be another by
+    then; what has become a link is not opened at all.
+    """
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        return None
+    file = os.fdopen(os.open(name, _AS_FILE, dir_fd=folder), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    return None
+
+
+def _ignore_rules(folder: int, prefix: str) -> list[_Rules]:
     names = [".gitignore"] if prefix else [".gitignore", filters.IGNORE_FILE]
     rules = []
-    for file in (folder / name for name in names):
+    for name in names:
         with contextlib.suppress(OSError):  # closed to us: the walk lists it as such
-            if stat.S_ISREG(file.lstat().st_mode):
-                text = file.read_text("utf-8", errors="replace")
-                rules.append((prefix, filters.read_ignore_rules(text.splitlines())))
+            if file := _open_regular(name, folder):
+                with file:
+                    data = file.read(MAX_IGNORE_BYTES + 1)
+                if len(data) <= MAX_IGNORE_BYTES:
+                    lines = data.decode("utf-8", errors="replace").splitlines()
+                    rules.append((prefix, filters.read_ignore_rules(lines)))
     return rules
 
 
-def _is_ignored(path: str, rules: list[tuple[str, filters.IgnoreRules]]) -> bool:
+def _is_ignored(path: str, rules: list[_Rules]) -> bool:
     """Apply nested ignore files as git does: the deepest one that says anything decides."""
     for prefix, spec in reversed(rules):
         verdict = spec.check_file(path.removeprefix(prefix)).include

@@ -8,6 +8,7 @@ environment, which outranks every file.
 import contextlib
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ _SAFE_CONFIG = (
     ("http.lowSpeedLimit", "1000"),
     ("http.lowSpeedTime", str(STALL_S)),
     ("protocol.ext.allow", "never"),
+    ("transfer.bundleURI", "false"),  # no other host that the server names is asked
+    ("fetch.uriProtocols", ""),
     ("safe.bareRepository", "all"),  # our own clones are bare
 )
 # Git hands these to hooks and aliases; they would redirect our commands to its repository.
@@ -31,6 +34,8 @@ _INHERITED = (
     "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE "
     "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_PREFIX GIT_SHALLOW_FILE GIT_GRAFT_FILE".split()
 )
+
+SSH_QUIET = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={STALL_S}")
 
 Config = tuple[tuple[str, str], ...]
 
@@ -70,22 +75,35 @@ def make_bare_repository(folder: Path) -> None:
             raise OSError(errno.ENOSPC if "No space" in reason else errno.EIO, reason) from error
 
 
-def network_environment(extra_config: Config = ()) -> dict[str, str]:
-    """Allow the network, without a prompt that would block where no one can see it."""
-    environment = _environment(extra_config, protocols="https:http:ssh:file")
+def network_environment(extra_config: Config = (), *, protocols: str) -> dict[str, str]:
+    """Allow the network, without a prompt that would block where no one can see it.
+
+    :param protocols: which may be spoken, with colons between them.
+    """
+    environment = _environment(extra_config, protocols=protocols)
     if not sys.stdin or not sys.stdin.isatty():
         environment["GIT_ASKPASS"] = ""
-        if not _has_ssh_command():
-            environment["GIT_SSH_COMMAND"] = f"ssh -o BatchMode=yes -o ConnectTimeout={STALL_S}"
+        if not has_ssh_command():
+            environment["GIT_SSH_COMMAND"] = shlex.join(("ssh", *SSH_QUIET))
     return environment
 
 
-def _has_ssh_command() -> bool:
+def has_ssh_command() -> bool:
+    """Tell whether the user has git run a command of their own for ssh."""
     if "GIT_SSH_COMMAND" in os.environ or "GIT_SSH" in os.environ:
         return True
+    return bool(user_setting("--get", "core.sshCommand"))
+
+
+def user_setting(*question: str) -> str:
+    """Ask for a setting of the user's, not of a repository that this process stands in.
+
+    :param question: as `git config` takes it.
+    :return: the answer; empty if there is none.
+    """
     with contextlib.suppress(git.CommandError):
-        return bool(git.Git().config("--get", "core.sshCommand"))
-    return False
+        return str(git.Git(os.sep).config(*question))
+    return ""
 
 
 def _environment(extra_config: Config, *, protocols: str) -> dict[str, str]:

@@ -1,16 +1,14 @@
 """Fetching pages from one web server, which may mean harm.
 
-One server is spoken to, the one that the user named: its address is looked up once and kept, so
-that its name cannot come to mean a machine of the network that this one stands in. Sizes, times
-and redirects are bounded, compressed bodies while they are decompressed. No credentials, cookies
-or proxies are used, and there is one connection, which asks for one page at a time.
+One server is spoken to, the one that the user named, if `data_tools.hosts` allows it: its address
+is looked up once and kept. Sizes, times and redirects are bounded, compressed bodies while they
+are decompressed. No credentials, cookies or proxies are used, and there is one connection, which
+asks for one page at a time.
 """
 
 import contextlib
 import functools
-import ipaddress
 import math
-import socket
 import ssl
 import time
 import zlib
@@ -23,6 +21,8 @@ from typing import Any, Self
 import certifi
 import httpcore
 
+from data_tools.errors import SourceError
+from data_tools.hosts import UnknownHostError, check_scheme, find_addresses, is_public
 from data_tools.web_address import Origin, canonical_url, origin_of
 
 ROBOT_NAME = "codeqa"  # what robots.txt calls us
@@ -97,7 +97,12 @@ class Fetcher:
         self.received_bytes = 0
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
-        self._network = _PinnedNetwork(_look_up(self.origin))
+        try:
+            self._network = _PinnedNetwork(find_addresses(self.origin.host, self.origin.port))
+            check_scheme(self.origin.scheme, self.origin.host)
+        except SourceError as error:
+            later = isinstance(error, UnknownHostError)
+            raise NotFetchedError(str(error), later=later) from error
         self._pool = httpcore.ConnectionPool(
             ssl_context=_trusted_roots(),
             max_connections=1,
@@ -163,7 +168,7 @@ class Fetcher:
             return
         kind = "another host" if origin.host != self.origin.host else "another port"
         with contextlib.suppress(ValueError):
-            if not ipaddress.ip_address(origin.host).is_global:
+            if not is_public(origin.host):
                 kind = "a private address"
         raise NotFetchedError(f"redirects to {kind} ({url})", leads_to=url)
 
@@ -231,30 +236,6 @@ def _refusal(status: int, answer: Message) -> NotFetchedError:
         later=status == 429 or status >= 500,
         retry_after_s=float(asked) if asked.isdecimal() else None,
     )
-
-
-def _look_up(origin: Origin) -> tuple[str, ...]:
-    """Look a server's addresses up, public ones first choice; what must not be used is left out."""
-    try:
-        found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NotFetchedError(
-            f"cannot reach {origin}; check its spelling and the network", later=True
-        ) from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    public = tuple(text for text in addresses if ipaddress.ip_address(text).is_global)
-    if public:
-        return public
-    # A host of this network is spoken to only because the user named it; one that gives
-    # credentials to whoever asks (169.254.169.254) must be named by its number.
-    usable = tuple(
-        text
-        for text in addresses
-        if text == origin.host or not ipaddress.ip_address(text).is_link_local
-    )
-    if not usable:
-        raise NotFetchedError(f"{origin} stands for a link-local address, so it is not asked")
-    return usable
 
 
 @functools.cache

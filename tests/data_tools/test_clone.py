@@ -28,6 +28,8 @@ from tests.git_repositories import (
     write_files,
 )
 
+pytestmark = pytest.mark.usefixtures("private_allowed")
+
 SECRET = "s3cr3t-t0ken-0123456789"
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.folder import MAX_DEPTH, Folder
+from data_tools.folder import Folder
+from data_tools.limits import MAX_DEPTH
 from data_tools.sources import WORKTREE, Repository, SkippedFile, SourceFile, open_source
 from tests.git_repositories import Content, write_files
 from tests.permissions import not_as_root
