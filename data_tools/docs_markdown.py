@@ -16,6 +16,7 @@ from lxml.html import HtmlElement
 
 LINE_CHARS = 100
 MAX_DEPTH = 60  # nested elements that are told apart; deeper ones are text
+MAX_CLASS_CHARS = 300  # of an element's class names; more is made to take long
 MAX_CELL_CHARS = 2_000  # of a table's row: what is longer is layout
 
 _SILENT = frozenset(
@@ -219,7 +220,7 @@ def _is_silent(element: HtmlElement) -> bool:
     if element.get("role") in _SILENT_ROLES:
         return True
     classes = element.get("class")
-    return bool(classes and _SILENT_CLASS.search(classes))
+    return bool(classes and _SILENT_CLASS.search(classes[:MAX_CLASS_CHARS]))
 
 
 def _holds_blocks(element: HtmlElement) -> bool:
@@ -311,7 +312,7 @@ def _language_of(code: HtmlElement) -> str:
         parent = parent.getparent()
     for place in places:
         named = place.get("data-lang") or place.get("data-language")
-        match = _CODE_CLASS.search(place.get("class") or "")
+        match = _CODE_CLASS.search((place.get("class") or "")[:MAX_CLASS_CHARS])
         language = str(named or (match[1] if match else "")).lower()
         if re.fullmatch(r"[\w+#.-]{1,20}", language) and language not in _NO_LANGUAGE:
             return language

@@ -36,7 +36,7 @@ _CONTENT = (
 )
 _REFRESH = re.compile(r"^\s*\d+(?:\.\d*)?\s*[;,]\s*url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
-_SITE_NAME = re.compile(r"\s+[|–—·»•-]\s+")  # between a page's title and its site's
+_SITE_NAME = re.compile(r" [|–—·»•-] ")  # between a page's title and its site's
 
 
 class Anchor(NamedTuple):

@@ -40,7 +40,9 @@ _DOC_COMMENT = {
     },
 }
 _PLAIN_COMMENT = re.compile(r"//|/\*|#(?!!)|--")
-_COMMENT_MARKS = re.compile(r"^\s*(?:///?!?<?|/\*+!?|\*+/|\*(?!\*)|#+|--+)?[ \t]?|\s*\*+/\s*$")
+_COMMENT_MARKS = re.compile(
+    r"^\s*(?:///?!?<?|/\*+!?|\*+/|\*(?!\*)|#+|--+)?[ \t]?|(?<!\s)\s*(?<!\*)\*+/\s*$"
+)
 _XML_TAG = re.compile(r"</?(?:summary|remarks|para|p|br)\b[^<>]*>", re.I)
 _SEPARATOR = {"cpp": "::"}  # between the parts of a name; elsewhere a full stop
 

@@ -1,25 +1,35 @@
 """Which files are worth indexing, and the reason for each that is not.
 
 Pure functions of a path, a size and a text. Every skipped file is listed with its reason
-(`codeqa status`), never dropped in silence.
+(`codeqa status`), never dropped in silence. Paths and rules may mean harm: whatever they hold,
+a path is held against a rule in time that grows with their lengths and no faster.
 """
 
 import posixpath
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 import pathspec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from data_tools.languages import Kind, detect_language
+from data_tools.limits import (
+    MAX_CONFIG_BYTES,
+    MAX_DEPTH,
+    MAX_FILE_BYTES,
+    MAX_IGNORE_BYTES,
+    MAX_LINE_CHARS,
+    MAX_NOTEBOOK_BYTES,
+    MAX_PATH_CHARS,
+)
+from data_tools.secrets import holds_keys
 
-MAX_FILE_BYTES = 1_000_000  # hand-written files are rarely a tenth of it
-MAX_NOTEBOOK_BYTES = 10_000_000  # most of it is images, which are left out
-MAX_LINE_CHARS = 5_000  # no one writes such a line by hand
 MINIFIED_MEAN_LINE_CHARS = 300  # mean over lines; hand-written code stays below 60
 GENERATED_HEADER_LINES = 5  # tools announce themselves at the top
-MAX_CONFIG_BYTES = 100_000  # larger JSON and YAML is data, not configuration
 
 IGNORE_FILE = ".codeqaignore"
+IGNORE_FILES = (".gitignore", IGNORE_FILE)
 
 VENDORED_FOLDERS = frozenset(
     "node_modules bower_components jspm_packages vendor vendored third_party third-party "
@@ -39,6 +49,8 @@ _GENERATED_HEADER = re.compile(
     re.IGNORECASE,
 )
 IgnoreRules = pathspec.GitIgnoreSpec
+# What pathspec makes of a `*` in a rule, of a `**` between folders and of one before them all.
+_STAR, _ANY_FOLDERS, _ANYWHERE = "[^/]*", "(?:/.+)?", "^(?:.+/)?"
 _LFS_POINTER = "version https://git-lfs.github.com/spec/"
 
 
@@ -49,9 +61,18 @@ def reason_to_skip_path(path: str, size_bytes: int) -> str | None:
     :return: the reason to skip it, or None.
     """
     *folders, name = path.split("/")
+    if len(path) > MAX_PATH_CHARS:
+        return f"its path is longer than {MAX_PATH_CHARS:,} characters"
+    if len(folders) > MAX_DEPTH:
+        return f"nested more than {MAX_DEPTH} folders deep"
+    if name in IGNORE_FILES and size_bytes > MAX_IGNORE_BYTES:
+        size = f"{size_bytes:,} bytes, limit {MAX_IGNORE_BYTES:,}"
+        return f"oversized, so its rules are not followed ({size})"
     vendored = next((folder for folder in folders if folder in VENDORED_FOLDERS), None)
     if vendored is not None:
         return f"vendored ({vendored}/)"
+    if holds_keys(path):
+        return "holds keys (by its name)"
     if name in GENERATED_NAMES or name.endswith(_GENERATED_SUFFIXES):
         return "generated (by its name)"
     if name.endswith(_MINIFIED_SUFFIXES):
@@ -91,12 +112,47 @@ def reason_to_skip_text(path: str, text: str) -> str | None:
 
 def read_ignore_rules(lines: Iterable[str]) -> IgnoreRules:
     """Compile the lines of a `.gitignore` or `.codeqaignore`; invalid ones are void, as in git."""
-    return IgnoreRules.from_lines(filter(_is_pattern, (line.lstrip("\ufeff") for line in lines)))
+    plain = (line.lstrip("\ufeff") for line in lines)
+    return IgnoreRules.from_lines(filter(_is_pattern, plain), _LinearPattern)
+
+
+class _LinearPattern(GitIgnoreSpecPattern):
+    """A rule that any path is held against in linear time.
+
+    Python's `re` would try every way to share a path among the `*` and `**` of a rule: `*a*a*a*b`
+    against 800 letters takes 20 seconds. But the first place where what follows a star fits is
+    always as good as any later one, so that it need never be given up: it is made atomic.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def pattern_to_regex(cls, pattern: str) -> tuple[str | None, bool | None]:  # type: ignore[override]
+        """Translate a rule: between two `**`, the first folders that fit are taken."""
+        regex, include = super().pattern_to_regex(pattern)
+        if regex is None or _ANY_FOLDERS not in regex:
+            return regex, include
+        first, *middle, last = regex.split(_ANY_FOLDERS)
+        if first.startswith(_ANYWHERE):
+            first = rf"^(?>(?:[^/]+/)*?{first.removeprefix(_ANYWHERE)}(?=/))"
+        taken = "".join(rf"(?>(?:/[^/]+)*?{part}(?=/))" for part in middle)
+        return first + taken + _ANY_FOLDERS + last, include
+
+    @staticmethod
+    def _translate_segment_glob(pattern: str, range_error: Literal["literal", "raise"]) -> str:
+        regex = GitIgnoreSpecPattern._translate_segment_glob(pattern, range_error)
+        first, *middle = regex.split(_STAR)
+        if not middle:
+            return first
+        last = middle.pop()
+        return first + "".join(f"(?>[^/]*?{part})" for part in middle if part) + _STAR + last
 
 
 def _is_pattern(line: str) -> bool:
+    if len(line) > MAX_PATH_CHARS:  # no path that is read could match
+        return False
     try:
-        IgnoreRules.from_lines([line])
+        IgnoreRules.from_lines([line], _LinearPattern)
     except ValueError:
         return False
     return True

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-_ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)(?:\s+#+)?\s*$")
-_ASCIIDOC = re.compile(r"^(={1,6})\s+(\S.*?)\s*$")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_ATX = re.compile(r"^ {0,3}(#{1,6})\s+(.*)")
+_ASCIIDOC = re.compile(r"^(={1,6})\s+(\S.*)")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)")
 _FRONT_MATTER = re.compile(r"^(---|\+\+\+)\s*$")
 _ASCIIDOC_BLOCK = re.compile(r"^([-.=*_+/])\1{3,}\s*$|^```")
 _UNDERLINE = re.compile(r"^([=\-`:'\"~^_*+#<>.])\1{2,}\s*$")
@@ -59,7 +59,7 @@ def _asciidoc_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         elif _ASCIIDOC_BLOCK.match(line):
             block = line.rstrip() if line[0] != "`" else "```"
         elif match := _ASCIIDOC.match(line):
-            yield index, len(match[1]), match[2]
+            yield index, len(match[1]), match[2].rstrip()
 
 
 def _markdown_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
@@ -75,7 +75,7 @@ def _markdown_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         elif fence:
             continue
         elif match := _ATX.match(line):
-            if title := _strip_markup(match[2]):
+            if title := _strip_markup(_without_closing(match[2].rstrip())):
                 yield index, len(match[1]), title
         elif (
             (match := _MARKDOWN_UNDERLINE.match(line))
@@ -85,6 +85,12 @@ def _markdown_headings(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         ):
             level = 1 if match[1][0] == "=" else 2
             yield index - 1, level, _strip_markup(lines[index - 1].strip())
+
+
+def _without_closing(title: str) -> str:
+    """Leave out the signs that may close a Markdown heading: `## Title ##`."""
+    bare = title.rstrip("#")
+    return bare.rstrip() if bare[-1:].isspace() else title
 
 
 def _strip_markup(title: str) -> str:

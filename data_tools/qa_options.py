@@ -21,10 +21,11 @@ MAX_CHOICES = 8
 MAX_CODE_CHARS = 60
 
 _DEFAULT_ASIDE = re.compile(
-    r"\s*[(\[][^()\[\]]*(?:%\(default\)\S?|\{default\}|%default)[^()\[\]]*[)\]]"
+    r"(?<!\s)\s*[(\[][^()\[\]]*(?:%\(default\)\S?|\{default\}|%default)[^()\[\]]*[)\]]"
 )
 _KEY = re.compile(
-    r"^(?P<indent> *)(?P<key>[A-Za-z_][\w.-]*):(?:\s+(?!#)\S.*?)?(?:\s+#\s*(?P<comment>\S.*))?$"
+    r"^(?P<indent> *)(?P<key>[A-Za-z_][\w.-]*):(?:\s+(?!#)\S.*?)?"
+    r"(?:(?<!\s)\s+#\s*(?P<comment>\S.*))?$"
 )
 _COMMENT = re.compile(r"^(?P<indent> *)#+\s?(?P<text>.*)$")
 _CODE_LIKE = re.compile(

@@ -14,7 +14,9 @@ MIN_WORDS = 4  # fewer are no statement
 MAX_WORDS = 60
 ENOUGH_WORDS = 30  # after so many, whole sentences are left out
 
-_FIELD = re.compile(r":param\s+(?:[\w.\[\], |]+\s+)?\*{0,2}(?P<name>\w+):[ \t]*(?P<text>.*)")
+_FIELD = re.compile(
+    r":param\s+(?:[\w.\[\],|][\w.\[\], |\t]*\s)?\*{0,2}(?P<name>\w+):[ \t]*(?P<text>.*)"
+)
 _ENTRY = re.compile(
     r"\*{0,2}(?P<name>\w+)(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\))?:\s+(?P<text>\S.*)"
 )
@@ -22,8 +24,8 @@ _HEADING = re.compile(r"(?:Args|Arguments|Parameters|Keyword Args):\s*$")
 _FRAGMENT = re.compile(r"(?:of|as|in|see|same|likewise|one of|or|and|with|without|from)\b", re.I)
 _SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?](?=\s|$)")
 _LITERAL = re.compile(r"``([^`]+)``")
-_ROLE = re.compile(r":[\w:]+:`[~.!]?([^`<>]+)`")
-_DEFAULT = re.compile(r"\s*\(?[Dd]efault(?:s to)?[:=]? ``?[^`]*``?\)?\.?$")
+_ROLE = re.compile(r":[\w:]{1,60}:`[~.!]?([^`<>]+)`")
+_DEFAULT = re.compile(r"(?<!\s)\s*\(?[Dd]efault(?:s to)?[:=]? ``?[^`]*``?\)?\.?$")
 _UNREADABLE = re.compile(r"https?://|_\b|\.\. |\s[-*] ")
 
 

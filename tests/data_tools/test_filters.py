@@ -4,16 +4,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from data_tools.filters import (
+from data_tools.filters import read_ignore_rules, reason_to_skip_path, reason_to_skip_text
+from data_tools.languages import BY_NAME, LANGUAGES, detect_language
+from data_tools.limits import (
     MAX_CONFIG_BYTES,
     MAX_FILE_BYTES,
     MAX_LINE_CHARS,
     MAX_NOTEBOOK_BYTES,
-    read_ignore_rules,
-    reason_to_skip_path,
-    reason_to_skip_text,
 )
-from data_tools.languages import BY_NAME, LANGUAGES, detect_language
 
 
 @pytest.mark.parametrize(
