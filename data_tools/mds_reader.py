@@ -8,15 +8,17 @@ unpickled are refused.
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from data_tools.errors import DatasetError
+from data_tools.errors import CodeQAError, DatasetError, reason_of
 from data_tools.mds import import_streaming
 from data_tools.object_store import download, is_remote, read_text
+from data_tools.storage import open_plain
 
 INDEX = "index.json"
 
@@ -46,8 +48,13 @@ class ShardFolder:
             readers = [reader_from_json(location, None, entry) for entry in index["shards"]]
             for reader in readers:
                 reader.validate(allow_unsafe_types=False)
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise DatasetError(f"{location} is no MDS dataset that can be read: {error}") from error
+                _check_reader(reader)
+        except CodeQAError:
+            raise
+        except Exception as error:  # the boundary: whatever streaming makes of a foreign index
+            raise DatasetError(
+                f"{location} is no MDS dataset that can be read: {reason_of(error)}; make it again"
+            ) from error
         self._readers: list[Any] = readers  # streaming's `MDSReader`, which it declares more widely
         self._loaded: tuple[int, bytes] | None = None
 
@@ -55,7 +62,8 @@ class ShardFolder:
         if is_remote(self.location):
             return read_text(f"{self.location}/{INDEX}")
         try:
-            return (Path(self.location) / INDEX).read_text("utf-8")
+            with open_plain(Path(self.location) / INDEX) as file:
+                return file.read().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(
                 f"{self.location} is no MDS dataset: it has no readable {INDEX}"
@@ -81,11 +89,28 @@ class ShardFolder:
             if start >= reader.samples:
                 start -= reader.samples
                 continue
-            data = self._load(number)
-            ends = np.frombuffer(data, np.uint32, reader.samples + 1, offset=4)
+            with self._damage_errors(number):
+                data = self._load(number)
+                ends = np.frombuffer(data, np.uint32, reader.samples + 1, offset=4)
             for at in range(start, reader.samples):
-                yield reader.decode_sample(data[ends[at] : ends[at + 1]])
+                with self._damage_errors(number):
+                    sample = reader.decode_sample(data[ends[at] : ends[at + 1]])
+                yield sample
             start = 0
+
+    @contextmanager
+    def _damage_errors(self, number: int) -> Iterator[None]:
+        """Turn whatever reading a shard raises into an error that names the shard."""
+        try:
+            yield
+        except CodeQAError:
+            raise
+        except Exception as error:  # the boundary: streaming, numpy and the decompressors
+            name = self._readers[number].raw_data.basename
+            raise DatasetError(
+                f"{name} of {self.location} is damaged ({reason_of(error)}); make the dataset "
+                "again, or fetch it by its version"
+            ) from error
 
     def _load(self, number: int) -> bytes:
         """Read, check and decompress a shard; the last one is kept."""
@@ -111,7 +136,8 @@ class ShardFolder:
                 download(f"{self.location}/{name}", Path(folder) / name)
                 return (Path(folder) / name).read_bytes()
         try:
-            return (Path(self.location) / name).read_bytes()
+            with open_plain(Path(self.location) / name) as file:
+                return file.read()
         except OSError as error:
             raise DatasetError(
                 f"{name} of {self.location} cannot be read ({error.strerror}); "
@@ -123,6 +149,19 @@ def count_shards(folder: Path) -> ShardCounts:
     """Count the samples and real tokens of a folder of windows, reading all of it."""
     lengths = [int(sample["length"]) for sample in ShardFolder(str(folder)).samples()]
     return ShardCounts(len(lengths), sum(lengths))
+
+
+def _check_reader(reader: Any) -> None:  # noqa: ANN401 - streaming's own
+    """Refuse what an index should not ask for.
+
+    :raises ValueError: a file outside the folder, or numbers of samples that there cannot be.
+    """
+    for info in filter(None, (reader.raw_data, reader.zip_data)):
+        path = PurePosixPath(info.basename)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"it names a file outside its folder, {info.basename!r}")
+    if not isinstance(reader.samples, int) or reader.samples < 0:
+        raise ValueError(f"it tells of {reader.samples!r} samples")
 
 
 def _check(data: bytes, hashes: dict[str, str], name: str) -> None:

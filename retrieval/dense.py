@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -78,20 +79,25 @@ class DenseIndex:
     def open(cls, file: Path) -> "DenseIndex":
         """Read an index that `write` or `create` wrote; the caller has checked its hash.
 
-        :raises IndexDamagedError: FAISS cannot read it, or the file beside does not fit.
+        :raises IndexDamagedError: FAISS cannot read it, it is not what `create` makes, or the file
+            beside does not fit.
         """
         try:
             index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
-        except RuntimeError as error:
-            raise IndexDamagedError(f"{file} is no FAISS index") from error
-        if not isinstance(index, faiss.IndexIVF) or index.invlists is None:
+        except (RuntimeError, MemoryError) as error:
+            raise IndexDamagedError(f"{file.name} is no FAISS index") from error
+        if isinstance(index, faiss.IndexFlatIP) and index.d > 0:
             return cls(index)
+        lists = _mapped_lists(index)
+        if lists is None or not _fits(index, lists, file):
+            raise IndexDamagedError(f"{file.name} does not hold what it says it does")
         # By default FAISS starts threads that read ahead, at every search.
-        lists = faiss.downcast_InvertedLists(index.invlists)
-        lists.prefetch_nthread = 0  # type: ignore[attr-defined]
+        lists.prefetch_nthread = 0
         halves = HalfVectors(file.with_suffix(HALVES), index.d)
         if len(halves) != index.ntotal:
-            raise IndexDamagedError(f"{file} has {index.ntotal:,} vectors, not {len(halves):,}")
+            raise IndexDamagedError(
+                f"{file.name} has {index.ntotal:,} vectors, and {len(halves):,} lie beside it"
+            )
         return cls(index, halves)
 
     def write(self, file: Path) -> None:
@@ -145,10 +151,15 @@ class DenseIndex:
         return cosines
 
     def vectors(self, numbers: Sequence[int] | npt.NDArray[np.int64]) -> Vectors:
-        """Return the vectors of the given chunks, at least one; shape (n_numbers, dimension)."""
+        """Return the vectors of the given chunks, at least one; shape (n_numbers, dimension).
+
+        :raises IndexDamagedError: one is not there, or was altered.
+        """
         wanted = np.asarray(numbers, dtype=np.int64)
         if self._halves:
             return self._halves.read(wanted)
+        if not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexDamagedError("vectors are asked for that the index lacks")
         found: Vectors = self._index.reconstruct_batch(wanted)
         return found
 
@@ -173,6 +184,35 @@ class DenseIndex:
             numbers = self._index.search(query[None, :], limit, params=parameters)[1][0]
         found: npt.NDArray[np.int64] = numbers[numbers >= 0]
         return found
+
+
+def _mapped_lists(index: faiss.Index) -> Any:  # noqa: ANN401 - FAISS declares no types of its parts
+    """Return the clusters as they are mapped from disk; None if that is not what the index has."""
+    if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.invlists is None:
+        return None
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    return lists if isinstance(lists, faiss.OnDiskInvertedLists) else None
+
+
+def _fits(index: Any, lists: Any, file: Path) -> bool:  # noqa: ANN401
+    """Tell whether the parts of a clustered index fit each other, and take up their file exactly.
+
+    FAISS maps clusters wherever in the file their sizes say, or beyond its end.
+    """
+    centres, codes = index.quantizer, index.sq
+    parts_fit = (
+        0 < index.nprobe <= index.nlist == lists.nlist == centres.ntotal
+        and 0 < index.d == centres.d == codes.d == codes.code_size == lists.code_size
+        and codes.qtype == faiss.ScalarQuantizer.QT_8bit
+        and codes.trained.size() == 2 * index.d
+        and index.metric_type == centres.metric_type == faiss.METRIC_INNER_PRODUCT
+    )
+    if not parts_fit:
+        return False
+    sizes = [lists.list_size(number) for number in range(index.nlist)]
+    last_bytes = sizes[-1] * (lists.code_size + np.dtype(np.int64).itemsize)
+    end = lists.lists.at(index.nlist - 1).offset + last_bytes
+    return bool(sum(sizes) == index.ntotal and end == file.stat().st_size)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,9 @@ class EmbeddingCache:
         """Tell which of the texts have vectors, by reading the cache once from end to end."""
         wanted = set(text_hashes)
         rows = self._connection.execute(
-            "SELECT text_hash, vector FROM vectors WHERE fingerprint = ?", (self._fingerprint,)
+            "SELECT text_hash, vector FROM vectors "
+            "WHERE fingerprint = ? AND typeof(text_hash) = 'blob'",
+            (self._fingerprint,),
         )
         return {key for key, blob in rows if key in wanted and _is_whole(blob)}
 
@@ -100,12 +102,13 @@ class EmbeddingCache:
 
 def _open_cache(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file)
+    connection.text_factory = bytes  # what damage made text of is no text, and not found
     try:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS vectors (fingerprint TEXT, text_hash BLOB, vector BLOB, "
             "PRIMARY KEY (fingerprint, text_hash)) WITHOUT ROWID"
         )
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
             raise sqlite3.DatabaseError(f"{file} is damaged")
     except BaseException:
         connection.close()
@@ -118,7 +121,9 @@ def _pack(vector: Vectors) -> bytes:
     return data + zlib.crc32(data).to_bytes(CHECKSUM_BYTES)
 
 
-def _is_whole(blob: bytes) -> bool:
+def _is_whole(blob: object) -> bool:
+    if not isinstance(blob, bytes):  # a column's type is in the file, too
+        return False
     data, checksum = memoryview(blob)[:-CHECKSUM_BYTES], blob[-CHECKSUM_BYTES:]
     return zlib.crc32(data).to_bytes(CHECKSUM_BYTES) == checksum
 

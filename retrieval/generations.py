@@ -4,7 +4,9 @@ A generation is written into a folder of its own, hashed, synced to disk and ren
 `CURRENT` is replaced. Whoever is killed at any point leaves the old or the new index, never a
 mix. Files are checked against the manifest's sizes and hashes before anything parses them, and
 the manifest against a checksum of its own. A large file is hashed again only when something has
-touched it since it was last hashed (`retrieval.stamps`).
+touched it since it was last hashed (`retrieval.stamps`), when reading it showed damage, and once
+a week. What is no plain file is not read. Hashes tell damage, not malice: who may write to the
+folder may write hashes that fit.
 """
 
 import contextlib
@@ -28,12 +30,13 @@ from data_tools.errors import (
 )
 from data_tools.sources import Repository
 from data_tools.storage import disk_full
-from retrieval.stamps import CHECKED, file_stamp, read_stamps, write_stamps
+from retrieval.stamps import CHECKED, file_stamp, read_plain, read_stamps, write_stamps
 
-FORMAT = 2  # of the folder; raised whenever older code could misread newer files, or the reverse
+FORMAT = 3  # of the folder; raised whenever older code could misread newer files, or the reverse
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
-ALWAYS_HASHED_BYTES = 16_000_000  # files up to this size are hashed at each opening: 10 ms
+ALWAYS_HASHED_BYTES = 32_000_000  # files up to this size are hashed at each opening: 20 ms
+RECHECK_S = 7 * 24 * 3600  # after so long, what nobody touched is hashed again: disks rot
 LOCK_SUFFIX = ".lock"  # of files that tantivy makes when it opens an index, and needs no longer
 KEPT_GENERATIONS = 2  # the one in force, and the one before for readers that still have it open
 _NAME = re.compile(r"^generation-(\d{6,})$")
@@ -44,7 +47,10 @@ class _Record(BaseModel):
 
 
 class RepositoryRecord(_Record):
-    """A repository as it was indexed; the first fields are `data_tools.sources.Repository`'s."""
+    """A repository as it was indexed; the first fields are `data_tools.sources.Repository`'s.
+
+    :param redacted: how many secrets were taken out of it, by their kinds.
+    """
 
     name: str
     location: str
@@ -56,6 +62,7 @@ class RepositoryRecord(_Record):
     files: int
     chunks: int
     skipped: int
+    redacted: dict[str, int] = {}
 
     @property
     def repository(self) -> Repository:
@@ -125,7 +132,7 @@ def current_generation(folder: Path) -> Path:
     :raises IndexDamagedError: `CURRENT` names something that is not there.
     """
     try:
-        name = (folder / CURRENT).read_text("ascii").strip()
+        name = read_plain(folder / CURRENT).decode("ascii").strip()
     except (FileNotFoundError, NotADirectoryError):
         raise IndexMissingError(
             f"there is no index in {folder}; run `codeqa index` first: "
@@ -156,7 +163,7 @@ def read_manifest(generation: Path) -> Manifest:
     """
     folder = generation.parent
     try:
-        raw = (generation / MANIFEST).read_bytes()
+        raw = read_plain(generation / MANIFEST)
         version = _Version.model_validate_json(raw).format
         if version != FORMAT:
             raise IndexVersionError(
@@ -181,13 +188,13 @@ def verify_files(generation: Path, manifest: Manifest, *, thorough: bool = False
     :param thorough: hash the large files too that nothing has touched since they were hashed.
     :raises IndexDamagedError: a file is missing, truncated or altered.
     """
-    checked = {} if thorough else read_stamps(generation / CHECKED)
+    checked = {} if thorough else read_stamps(generation / CHECKED, RECHECK_S)
     stamps: dict[str, object] = {}
     for name, record in manifest.files.items():
         file = generation / name
         try:
             stamp = file_stamp(file)
-            if file.stat().st_size != record.size:
+            if not file.is_file() or file.stat().st_size != record.size:
                 raise damaged(generation.parent, f"{name} is not {record.size:,} bytes long")
             large = record.size > ALWAYS_HASHED_BYTES
             if large:
@@ -198,6 +205,20 @@ def verify_files(generation: Path, manifest: Manifest, *, thorough: bool = False
             raise damaged(generation.parent, f"{name} cannot be read") from error
     if stamps != checked:
         write_stamps(generation / CHECKED, stamps)
+
+
+@contextlib.contextmanager
+def reading(generation: Path) -> Iterator[None]:
+    """Say of damage that shows when files are read what to do, and trust their stamps no more.
+
+    :raises IndexDamagedError: what is read says so.
+    """
+    try:
+        yield
+    except IndexDamagedError as error:
+        with contextlib.suppress(OSError):  # whoever opens the index next hashes every file
+            (generation / CHECKED).unlink(missing_ok=True)
+        raise damaged(generation.parent, str(error)) from error
 
 
 def start_draft(folder: Path) -> Path:
@@ -244,6 +265,7 @@ def publish_draft(draft: Path, manifest: Manifest) -> Path:
         fresh.write_text(generation.name + "\n", "ascii")
         _sync(fresh)
         draft.rename(generation)
+        _sync(folder)  # before it is named: after a crash, the later rename may be there alone
         fresh.replace(folder / CURRENT)
     except BaseException:
         fresh.unlink(missing_ok=True)
@@ -255,6 +277,8 @@ def publish_draft(draft: Path, manifest: Manifest) -> Path:
 def remove_old_generations(folder: Path) -> None:
     """Remove what killed runs left behind, and all but the newest generations.
 
+    Those of another format go too: no reader can want them, and secrets may still be in them.
+
     Call it with the write lock held: a generation newer than the one in force is then one that
     a killed run had no time to put in force.
     """
@@ -264,9 +288,18 @@ def remove_old_generations(folder: Path) -> None:
     except (IndexMissingError, IndexDamagedError):
         return  # which one is good cannot be told
     others = {path for path in folder.glob("generation-*") if _NAME.match(path.name)} - {current}
-    old = sorted(path for path in others if path.name < current.name)
+    old = sorted(path for path in others if path.name < current.name and _is_readable(path))
     for path in others.difference(old[len(old) - (KEPT_GENERATIONS - 1) :]):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_readable(generation: Path) -> bool:
+    """Tell whether a generation is of the format that is read here."""
+    try:
+        read_manifest(generation)
+    except (IndexDamagedError, IndexVersionError):
+        return False
+    return True
 
 
 def remove_drafts(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """Vectors in half precision, one after another in a file, read by their numbers.
 
 They are read by position rather than mapped: of a mapped file each row that is touched would
-keep the 64 kB around it in memory.
+keep the 64 kB around it in memory. Each is followed by a checksum and read only if it fits, since
+a file of this size is not hashed at every opening.
 """
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from data_tools.errors import IndexDamagedError
 from retrieval.embedder import Vectors
 
 BYTES = 2  # of a half-precision number
+CHECKSUM_BYTES = 4  # CRC-32 of a vector
 SPAN = 16_384  # vectors read at once when all are: 25 MB for a dimension of 384
 
 
@@ -29,14 +32,15 @@ class HalfVectors:
         """
         self._file = file
         self._dimension = dimension
+        self._row_bytes = dimension * BYTES + CHECKSUM_BYTES
         try:
             self._descriptor = os.open(file, os.O_RDONLY)
         except OSError as error:
-            raise IndexDamagedError(f"{file} cannot be read ({error.strerror})") from error
+            raise IndexDamagedError(f"{file.name} cannot be read ({error.strerror})") from error
         weakref.finalize(self, os.close, self._descriptor)
-        self._count, rest = divmod(os.fstat(self._descriptor).st_size, dimension * BYTES)
+        self._count, rest = divmod(os.fstat(self._descriptor).st_size, self._row_bytes)
         if rest:
-            raise IndexDamagedError(f"{file} ends within a vector")
+            raise IndexDamagedError(f"{file.name} ends within a vector")
 
     @staticmethod
     def write(file: Path, spans: Iterable[Vectors]) -> int:
@@ -47,7 +51,8 @@ class HalfVectors:
         count = 0
         with file.open("wb") as opened:
             for span in spans:
-                opened.write(span.astype(np.float16).tobytes())
+                for row in map(np.ndarray.tobytes, span.astype(np.float16)):
+                    opened.write(row + zlib.crc32(row).to_bytes(CHECKSUM_BYTES))
                 count += len(span)
         return count
 
@@ -57,21 +62,23 @@ class HalfVectors:
     def read(self, numbers: npt.NDArray[np.int64]) -> Vectors:
         """Read vectors by number, in the order asked for; shape (n_numbers, dimension).
 
-        :raises IndexDamagedError: there is none of such a number.
+        :raises IndexDamagedError: there is none of such a number, or it was altered.
         """
-        size = self._dimension * BYTES
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise IndexDamagedError(f"{self._file.name} lacks vectors that are asked for")
+        size = self._row_bytes
         rows = [os.pread(self._descriptor, size, number * size) for number in numbers.tolist()]
-        return self._decode(b"".join(rows), len(rows))
+        return self._decode(rows)
 
     def spans(self) -> Iterator[Vectors]:
         """Read all vectors in order, some at a time; shapes (n, dimension)."""
-        size = self._dimension * BYTES
         for start in range(0, self._count, SPAN):
-            count = min(SPAN, self._count - start)
-            yield self._decode(os.pread(self._descriptor, count * size, start * size), count)
+            yield self.read(np.arange(start, min(start + SPAN, self._count)))
 
-    def _decode(self, data: bytes, count: int) -> Vectors:
-        if len(data) != count * self._dimension * BYTES:
-            raise IndexDamagedError(f"{self._file} was cut short while it was being read")
-        vectors = np.frombuffer(data, np.float16).reshape(count, self._dimension)
-        return vectors.astype(np.float32)
+    def _decode(self, rows: Sequence[bytes]) -> Vectors:
+        """Turn rows as they stand in the file into vectors; shape (n_rows, dimension)."""
+        end = self._dimension * BYTES
+        if any(zlib.crc32(row[:end]).to_bytes(CHECKSUM_BYTES) != row[end:] for row in rows):
+            raise IndexDamagedError(f"{self._file.name} was altered or cut short")
+        vectors = np.frombuffer(b"".join(row[:end] for row in rows), np.float16)
+        return vectors.reshape(len(rows), self._dimension).astype(np.float32)

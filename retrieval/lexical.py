@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import tantivy
 
 from data_tools.chunk import Chunk
-from data_tools.errors import IndexDamagedError
+from data_tools.errors import IndexDamagedError, reason_of
 
 FIELD_WEIGHTS = {"body": 1.0, "symbol": 0.5, "path": 0.25}  # of BM25 in the sum
 # Of words that the question does not hold but means. They count most in names, where words are
@@ -144,6 +145,9 @@ class LexicalIndex:
         self._schema = index.schema
         self._searcher = index.searcher()
 
+    def __len__(self) -> int:
+        return int(self._searcher.num_docs)
+
     @classmethod
     def build(cls, folder: Path, chunks: Iterable[Chunk]) -> "LexicalIndex":
         """Index `chunks`, numbered from 0 in their order, into the empty `folder`.
@@ -189,13 +193,13 @@ class LexicalIndex:
 
         :raises IndexDamagedError: tantivy cannot read it.
         """
-        try:
-            return cls(_open_index(folder))
-        except ValueError as error:
-            if "Failed to acquire Lockfile" in str(error):
-                return cls._open_links(folder)
-            reason = str(error).splitlines()[0]
-            raise IndexDamagedError(f"{folder} cannot be read ({reason})") from error
+        with _damage_errors():
+            try:
+                return cls(_open_index(folder))
+            except ValueError as error:
+                if "Failed to acquire Lockfile" not in str(error):
+                    raise
+            return cls._open_links(folder)
 
     @classmethod
     def _open_links(cls, folder: Path) -> "LexicalIndex":
@@ -210,9 +214,9 @@ class LexicalIndex:
                 if file.suffix != ".lock":
                     (links / file.name).symlink_to(file.absolute())
             opened = cls(_open_index(links))
-        except (ValueError, OSError) as error:
+        except BaseException:
             _remove_links(links)
-            raise IndexDamagedError(f"{folder} cannot be read ({error})") from error
+            raise
         weakref.finalize(opened, _remove_links, links)
         return opened
 
@@ -233,10 +237,12 @@ class LexicalIndex:
         :param repos: names to keep; None keeps all. Likewise `languages` and `paths`.
         :param limit: above 0.
         :return: (chunk number, score), best first, at most `limit`.
+        :raises IndexDamagedError: tantivy cannot read the index.
         """
         kept = {"repo": repos, "language": languages, "file": paths}
         filters = {field: values for field, values in kept.items() if values is not None}
-        return self._rank(tokens, related, limit, filters)
+        with _damage_errors():
+            return self._rank(tokens, related, limit, filters)
 
     def scores(
         self, tokens: Sequence[str], numbers: Sequence[int], *, related: Sequence[str] = ()
@@ -244,8 +250,10 @@ class LexicalIndex:
         """Score the given chunks as `search` would; those that hold none of the words are left out.
 
         :return: chunk number → score.
+        :raises IndexDamagedError: tantivy cannot read the index.
         """
-        return dict(self._rank(tokens, related, len(numbers), {"id": numbers}))
+        with _damage_errors():
+            return dict(self._rank(tokens, related, len(numbers), {"id": numbers}))
 
     def _rank(
         self,
@@ -255,7 +263,7 @@ class LexicalIndex:
         filters: Mapping[str, Sequence[str] | Sequence[int]],
     ) -> list[tuple[int, float]]:
         """Rank the chunks whose fields hold one of the values, for each field in `filters`."""
-        limit = min(limit, self._searcher.num_docs)  # tantivy allocates for all of them
+        limit = min(limit, len(self))  # tantivy allocates for all of them
         if not tokens or limit == 0:
             return []
         should = [
@@ -275,15 +283,35 @@ class LexicalIndex:
             query = query.and_must_match(*allowed)
         found = self._searcher.search(query, limit, count=False).hits
         ids = self._searcher.fast_field_values("id", [address for _, address in found])
+        if not all(n is not None and 0 <= n < len(self) for n in ids):
+            raise IndexDamagedError("the words were found in chunks that there are not")
         return [(int(n or 0), float(score)) for n, (score, _) in zip(ids, found, strict=True)]
 
     def document_frequencies(self, tokens: Sequence[str]) -> list[int]:
-        """Count the chunks whose body holds each token."""
-        return [self._searcher.doc_freq("body", token) for token in tokens]
+        """Count the chunks whose body holds each token.
+
+        :raises IndexDamagedError: tantivy cannot read the index.
+        """
+        with _damage_errors():
+            return [self._searcher.doc_freq("body", token) for token in tokens]
 
     def _term(self, field: str, token: str, weight: float) -> tantivy.Query:
         term = tantivy.Query.term_query(self._schema, field, token, "freq")
         return term if weight == 1.0 else tantivy.Query.boost_query(term, weight)
+
+
+@contextmanager
+def _damage_errors() -> Iterator[None]:
+    """Turn what tantivy raises about files that it did not write into an `IndexDamagedError`.
+
+    Those are its errors, and Rust's panics, which are no `Exception` and have no name to import.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, ValueError | OSError) or type(error).__name__ == "PanicException":
+            raise IndexDamagedError(f"the words cannot be read: {reason_of(error)}") from error
+        raise
 
 
 def _open_index(folder: Path) -> tantivy.Index:

@@ -13,6 +13,11 @@ from typing import Any
 from data_tools.errors import EmbedderError
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+SAFE_LOADING = {  # what transformers is told whatever a model's folder says
+    "use_safetensors": True,
+    "weights_only": True,
+    "allow_all_kernels": False,
+}
 LARGEST_WINDOW_TOKENS = 512  # chunks are hardly ever longer
 _WINDOWS = {  # where a model says how many tokens it takes: file → field
     "sentence_bert_config.json": "max_seq_length",

@@ -3,22 +3,26 @@
 Hashing the files of a large index takes seconds, and reading a large folder again takes
 minutes. A file that has been hashed once is not hashed again while its stamp stays the same;
 a folder whose files all kept their stamps holds what it held. Any write changes a stamp. What
-it cannot show is a disk that returns other bytes than were written: `codeqa status --verify`
-reads everything.
+it cannot show is a disk that returns other bytes than were written: for that, stamps can be given
+an age at which they count no more, and `codeqa status --verify` reads everything.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from data_tools.filters import VENDORED_FOLDERS
+from data_tools.storage import open_plain
 
 CHECKED = "checked.json"  # in a generation: the stamps of its large files when they were hashed
 FOLDERS = "folders.json"  # in an index: the stamps of the plain folders in it
+LARGEST_BYTES = 64_000_000  # of manifests and stamps; a thousand repositories need 1 MB
 SETTLED_S = 2.0  # a file written later than so long before it was stamped may change unnoticed
 
 
@@ -71,11 +75,28 @@ def _walk(folder: str, leave_out: str) -> Iterator[tuple[str, os.stat_result]]:
             yield entry.path, entry.stat(follow_symlinks=False)
 
 
-def read_stamps(file: Path) -> dict[str, object]:
-    """Read what `write_stamps` wrote; nothing, where that cannot be read."""
+def read_plain(file: Path) -> bytes:
+    """Read a small file whole.
+
+    :raises OSError: it cannot be read, is no plain file, or is longer than `LARGEST_BYTES`.
+    """
+    with open_plain(file) as opened:
+        content = opened.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST_BYTES:,} bytes", str(file))
+    return content
+
+
+def read_stamps(file: Path, longest_s: float = math.inf) -> dict[str, object]:
+    """Read what `write_stamps` wrote; nothing, where that cannot be read.
+
+    :param longest_s: nothing either, where that was longer ago.
+    """
     try:
-        stamps = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        if time.time() - file.stat().st_mtime > longest_s:
+            return {}
+        stamps = json.loads(read_plain(file))
+    except (OSError, ValueError, RecursionError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
 

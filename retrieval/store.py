@@ -1,14 +1,18 @@
 """Chunks, files and what was skipped, in one SQLite file.
 
 The text of chunks stays on disk. Chunks are numbered from 0 in the order they were added,
-and tantivy and FAISS use the same numbers.
+and tantivy and FAISS use the same numbers. Each carries a checksum and is given out only if it
+fits, since a large file is not hashed at every opening.
 """
 
 import json
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +20,7 @@ import pathspec
 
 from data_tools.chunk import Chunk
 from data_tools.errors import IndexDamagedError, QuestionError
+from data_tools.secrets import FileSecrets
 from data_tools.sources import SkippedFile
 from retrieval.views import hash_views
 
@@ -32,7 +37,11 @@ CREATE TABLE chunks (
     language TEXT NOT NULL,
     symbol TEXT NOT NULL,
     text TEXT NOT NULL,
-    text_hash BLOB NOT NULL
+    text_hash BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE TABLE redacted (
+    repo TEXT NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, secrets INTEGER NOT NULL
 );
 CREATE TABLE skipped (repo TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE links (
@@ -50,6 +59,10 @@ CREATE INDEX links_by_path ON links (repo, path, line);
 """
 Link = tuple[str, str, int, str]  # repository, path, line, URL
 _COLUMNS = 'repo, "commit", path, start_line, end_line, language, symbol, text'
+_COUNT = "SELECT coalesce(max(number) + 1, 0) FROM chunks"
+_fields = attrgetter(*_COLUMNS.replace('"', "").split(", "))
+# A file that was made to mislead may hold views, and functions that they call.
+_CAREFUL = "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON"
 
 
 class ChunkStore:
@@ -77,8 +90,9 @@ class ChunkStore:
         uri = file.resolve().as_uri() + "?mode=ro&immutable=1"
         try:
             store = cls(sqlite3.connect(uri, uri=True, check_same_thread=False))
+            store._connection.executescript(_CAREFUL)
         except sqlite3.DatabaseError as error:
-            raise IndexDamagedError(f"{file} cannot be read ({error})") from error
+            raise IndexDamagedError(f"{file.name} cannot be read ({error})") from error
         len(store)  # raises if this is no chunk store
         return store
 
@@ -98,30 +112,27 @@ class ChunkStore:
         skipped: Iterable[SkippedFile] = (),
         *,
         links: Iterable[Link] = (),
+        secrets: Iterable[FileSecrets] = (),
         hashed: bool = True,
     ) -> None:
         """Append chunks, numbered on from the last, and files that were skipped.
 
+        :param secrets: how many were taken out of files; never what they are.
         :param links: where lines of pages of sites can be seen, from each line on.
         :param hashed: False for chunks that will not be embedded.
         """
         with self._lock, self._connection:
+            first = self._connection.execute(_COUNT).fetchone()[0]
             self._connection.executemany(
-                f"INSERT INTO chunks ({_COLUMNS}, text_hash, number) "
-                "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(max(number) + 1, 0) FROM chunks",
+                f"INSERT INTO chunks (number, {_COLUMNS}, text_hash, checksum) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
-                        chunk.repo,
-                        chunk.commit,
-                        chunk.path,
-                        chunk.start_line,
-                        chunk.end_line,
-                        chunk.language,
-                        chunk.symbol,
-                        chunk.text,
+                        *(row := (number, *_fields(chunk))),
                         hash_views(chunk) if hashed else b"",
+                        _checksum(row),
                     )
-                    for chunk in chunks
+                    for number, chunk in enumerate(chunks, start=first)
                 ),
             )
             self._connection.executemany(
@@ -129,6 +140,10 @@ class ChunkStore:
                 ((file.repo, file.path, file.reason) for file in skipped),
             )
             self._connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?)", links)
+            self._connection.executemany(
+                "INSERT INTO redacted VALUES (?, ?, ?, ?)",
+                ((found.repo, found.path, found.kind, found.count) for found in secrets),
+            )
 
     def finish(self) -> None:
         """Build what makes reading fast; nothing is added afterwards."""
@@ -136,31 +151,42 @@ class ChunkStore:
             self._connection.executescript(_FINISH)
 
     def __len__(self) -> int:
-        return int(self._rows("SELECT coalesce(max(number) + 1, 0) FROM chunks")[0][0])
+        return int(self._rows(_COUNT)[0][0])
 
     def chunks(self, repo: str | None = None) -> Iterator[Chunk]:
-        """Read all chunks (of one repository) in the order of their numbers."""
+        """Read all chunks (of one repository) in the order of their numbers.
+
+        :raises IndexDamagedError: one is not there, or was altered.
+        """
         last, end = -1, len(self)
         if repo is not None:  # a repository's chunks, too, are numbered one after another
-            span = "SELECT min(first) - 1, max(first + chunks) FROM files WHERE repo = ?"
-            last, end = self._rows(span, (repo,))[0]
+            numbers = self._numbers_where("repo = ?", (repo,))
+            if not numbers.size:
+                return
+            last, end = int(numbers[0]) - 1, int(numbers[-1]) + 1
         while rows := self._rows(
-            f"SELECT number, {_COLUMNS} FROM chunks WHERE number > ? AND number < ? "
+            f"SELECT number, {_COLUMNS}, checksum FROM chunks WHERE number > ? AND number < ? "
             "ORDER BY number LIMIT 1000",
             (last, end),
         ):
-            yield from (Chunk(*row[1:]) for row in rows)
-            last = rows[-1][0]
+            for row in rows:
+                last += 1
+                yield _read_chunk(last, row)
+        if last + 1 != end:
+            raise IndexDamagedError("the chunk store ends before its last chunk")
 
     def get(self, numbers: Sequence[int]) -> list[Chunk]:
-        """Read chunks by number, in the order asked for."""
+        """Read chunks by number, in the order asked for.
+
+        :raises IndexDamagedError: one is not there, or was altered.
+        """
         rows = self._rows(
-            f"SELECT number, {_COLUMNS} FROM chunks "
+            f"SELECT number, {_COLUMNS}, checksum FROM chunks "
             "WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(list(numbers)),),
         )
-        found = {row[0]: Chunk(*row[1:]) for row in rows}
-        return [found[number] for number in numbers]
+        found = {row[0]: row for row in rows}
+        return [_read_chunk(number, found.get(number)) for number in numbers]
 
     def text_hashes(self) -> list[bytes]:
         """Read the hash of every chunk's embedded text, in the order of their numbers."""
@@ -170,6 +196,11 @@ class ChunkStore:
         """Read what was not indexed, and why."""
         where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
         return [SkippedFile(*row) for row in self._rows(f"SELECT * FROM skipped {where}", values)]
+
+    def redacted(self, repo: str | None = None) -> list[FileSecrets]:
+        """Read out of which files how many secrets of which kinds were taken."""
+        where, values = ("WHERE repo = ?", (repo,)) if repo else ("", ())
+        return [FileSecrets(*row) for row in self._rows(f"SELECT * FROM redacted {where}", values)]
 
     def links(self, repo: str) -> list[Link]:
         """Read where the lines of a site's pages can be seen.
@@ -197,12 +228,24 @@ class ChunkStore:
         )
 
     def file_chunks(self, repo: str, path: str) -> list[Chunk]:
-        """Read a file's chunks in order; together they are the whole file."""
-        spans = self._rows(
-            "SELECT first, chunks FROM files WHERE path = ? AND repo = ? ORDER BY first",
-            (path, repo),
-        )
-        return self.get([first + n for first, count in spans for n in range(count)])
+        """Read a file's chunks in order; together they are the whole file.
+
+        :raises IndexDamagedError: they are not.
+        """
+        numbers = self._numbers_where("path = ? AND repo = ?", (path, repo))
+        if not numbers.size:
+            return []
+        chunks = self.get(numbers.tolist())
+        after = int(numbers[-1]) + 1
+        rest = self.get([after]) if after < len(self) else []
+        lines = [0, *(chunk.end_line for chunk in chunks)]
+        if (
+            any((chunk.repo, chunk.path) != (repo, path) for chunk in chunks)
+            or any((chunk.repo, chunk.path) == (repo, path) for chunk in rest)
+            or any(c.start_line != end + 1 for c, end in zip(chunks, lines, strict=False))
+        ):
+            raise IndexDamagedError(f"the chunk store does not hold all of {path!r}")
+        return chunks
 
     def match_paths(self, path_glob: str) -> list[str]:
         """List the paths that match a pattern of `.gitignore` form, in any repository.
@@ -219,7 +262,9 @@ class ChunkStore:
             if len(self._matched) >= FILTERS_KEPT:
                 self._matched.clear()
             rows = self._rows("SELECT DISTINCT path FROM files ORDER BY path")
-            self._matched[path_glob] = [path for (path,) in rows if pattern.match_file(path)]
+            self._matched[path_glob] = [
+                str(path) for (path,) in rows if pattern.match_file(str(path))
+            ]
         return self._matched[path_glob]
 
     def numbers(
@@ -248,8 +293,19 @@ class ChunkStore:
             if kept is not None:
                 clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
                 values.append(json.dumps(list(kept)))
-        rows = self._rows(f"SELECT first, chunks FROM files WHERE {' AND '.join(clauses)}", values)
-        first, counts = np.asarray(rows, dtype=np.int64).reshape(-1, 2).T
+        return self._numbers_where(" AND ".join(clauses), values)
+
+    def _numbers_where(self, clause: str, values: Sequence[object]) -> npt.NDArray[np.int64]:
+        """List the numbers of the chunks of the files that a clause of SQL picks; ascending."""
+        rows = self._rows(f"SELECT first, chunks FROM files WHERE {clause}", values)
+        try:
+            first, counts = np.asarray(rows, dtype=np.int64).reshape(-1, 2).T
+        except (TypeError, ValueError, OverflowError) as error:
+            raise IndexDamagedError("the chunk store holds no numbers of chunks") from error
+        total = len(self)
+        fits = (first >= 0) & (first < total) & (counts > 0) & (counts <= total - first)
+        if not fits.all() or counts.sum() > total:
+            raise IndexDamagedError("the chunk store tells of chunks that there are not")
         starts = np.cumsum(counts) - counts  # of each file's numbers in the result
         numbers = np.repeat(first - starts, counts) + np.arange(counts.sum())
         numbers.sort()
@@ -260,5 +316,21 @@ class ChunkStore:
         try:
             with self._lock:
                 return self._connection.execute(query, tuple(values)).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise IndexDamagedError(f"the chunk store cannot be read ({error})") from error
+        except sqlite3.DatabaseError as error:  # one kind of it quotes the text that is none
+            reason = str(error).partition(" with text ")[0]
+            raise IndexDamagedError(f"the chunk store cannot be read ({reason})") from error
+
+
+def _checksum(row: Sequence[object]) -> int:
+    """Compute the CRC-32 of a chunk and its number."""
+    return zlib.crc32("\0".join(map(str, row)).encode("utf-8", errors="surrogatepass"))
+
+
+def _read_chunk(number: int, row: Sequence[Any] | None) -> Chunk:
+    """Make a chunk of its number, its fields and its checksum.
+
+    :raises IndexDamagedError: there is none, or it is not what was written.
+    """
+    if row is None or row[0] != number or _checksum(row[:-1]) != row[-1]:
+        raise IndexDamagedError(f"chunk {number:,} is missing or was altered")
+    return Chunk(*row[1:-1])

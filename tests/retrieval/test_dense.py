@@ -8,7 +8,7 @@ import pytest
 from data_tools.errors import IndexDamagedError
 from retrieval.dense import FEW, HALVES, DenseIndex
 from retrieval.embedder import Vectors
-from retrieval.half_vectors import HalfVectors
+from retrieval.half_vectors import BYTES, CHECKSUM_BYTES, HalfVectors
 
 FORMS = {"exact": 10**9, "clustered": 0}
 
@@ -89,7 +89,8 @@ def test_a_large_index_finds_what_an_exact_one_finds(tmp_path: Path) -> None:
     vectors = drawn(30_000, 32, centres=300)
     queries = drawn(30_100, 32, centres=300)[-100:]
     index = DenseIndex.create(tmp_path / "vectors.faiss", [vectors])
-    assert (tmp_path / "vectors.f16").stat().st_size == vectors.size * 2
+    row_bytes = vectors.shape[1] * BYTES + CHECKSUM_BYTES
+    assert (tmp_path / "vectors.f16").stat().st_size == len(vectors) * row_bytes
     found = [{number for number, _ in index.search(query, 10)} for query in queries]
     exact = [set(nearest(vectors, query, 10)) for query in queries]
     shares = [len(a & b) / 10 for a, b in zip(found, exact, strict=True)]
@@ -129,7 +130,7 @@ def test_vectors_that_are_missing_or_cut_short_are_refused(
     whole = halves.read_bytes()
     for data, problem in (
         (whole[:-3], "ends within a vector"),
-        (whole[:-16], "50 vectors, not 49"),
+        (whole[: len(whole) // 50 * 49], "50 vectors, and 49 lie beside it"),
     ):
         halves.write_bytes(data)
         with pytest.raises(IndexDamagedError, match=problem):
@@ -137,6 +138,29 @@ def test_vectors_that_are_missing_or_cut_short_are_refused(
     halves.unlink()
     with pytest.raises(IndexDamagedError, match="cannot be read"):
         DenseIndex.open(file)
+
+
+def test_an_altered_vector_is_not_given_out(vectors: Vectors, tmp_path: Path) -> None:
+    HalfVectors.write(tmp_path / "v", [vectors])
+    data = bytearray((tmp_path / "v").read_bytes())
+    data[7 * (8 * BYTES + CHECKSUM_BYTES)] ^= 1
+    (tmp_path / "v").write_bytes(data)
+    halves = HalfVectors(tmp_path / "v", 8)
+    np.testing.assert_array_equal(halves.read(np.array([6, 8])), vectors[[6, 8]])
+    with pytest.raises(IndexDamagedError, match="was altered"):
+        halves.read(np.array([6, 7]))
+    with pytest.raises(IndexDamagedError, match="was altered"):
+        list(halves.spans())
+
+
+@pytest.mark.parametrize("form", list(FORMS.values()), ids=list(FORMS))
+@pytest.mark.parametrize("number", [-1, 50, 1 << 62])
+def test_a_vector_that_there_is_not_is_damage(
+    vectors: Vectors, tmp_path: Path, form: int, number: int
+) -> None:
+    index = DenseIndex.create(tmp_path / "vectors.faiss", [vectors], exact_up_to=form)
+    with pytest.raises(IndexDamagedError, match="asked for"):
+        index.cosines(vectors[0], [0, number])
 
 
 def test_a_file_of_vectors_that_shrinks_while_it_is_read_is_no_silent_error(
@@ -147,5 +171,5 @@ def test_a_file_of_vectors_that_shrinks_while_it_is_read_is_no_silent_error(
     np.testing.assert_array_equal(np.concatenate(list(halves.spans())), vectors)
     np.testing.assert_array_equal(halves.read(np.array([9, 0, 9])), vectors[[9, 0, 9]])
     (tmp_path / "v").write_bytes(b"")
-    with pytest.raises(IndexDamagedError, match="was cut short"):
+    with pytest.raises(IndexDamagedError, match="altered or cut short"):
         halves.read(np.array([3]))

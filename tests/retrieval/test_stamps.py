@@ -12,10 +12,12 @@ from data_tools.errors import IndexDamagedError
 from retrieval.generations import (
     ALWAYS_HASHED_BYTES,
     FORMAT,
+    RECHECK_S,
     EmbedderRecord,
     Manifest,
     publish_draft,
     read_manifest,
+    reading,
     start_draft,
     verify_files,
 )
@@ -95,6 +97,31 @@ def test_stamps_that_cannot_be_read_only_cost_time(generation: Path, content: by
     flip_a_bit_unnoticed(generation / LARGE)
     with pytest.raises(IndexDamagedError, match="large.bin was altered"):
         verify_files(generation, read_manifest(generation))
+
+
+def test_a_large_file_that_nobody_touched_is_hashed_again_after_a_week(generation: Path) -> None:
+    manifest = read_manifest(generation)
+    flip_a_bit_unnoticed(generation / LARGE)
+    verify_files(generation, manifest)
+    long_ago = time.time() - RECHECK_S - 1
+    os.utime(generation / CHECKED, (long_ago, long_ago))
+    with pytest.raises(IndexDamagedError, match="large.bin was altered"):
+        verify_files(generation, manifest)
+
+
+def test_damage_that_shows_in_reading_makes_the_next_opening_hash_everything(
+    generation: Path,
+) -> None:
+    manifest = read_manifest(generation)
+    flip_a_bit_unnoticed(generation / LARGE)
+    verify_files(generation, manifest)
+    with (
+        pytest.raises(IndexDamagedError, match=r"damaged \(7 of it\); run `codeqa index REPO"),
+        reading(generation),
+    ):
+        raise IndexDamagedError("7 of it")
+    with pytest.raises(IndexDamagedError, match="large.bin was altered"):
+        verify_files(generation, manifest)
 
 
 def test_a_small_file_is_hashed_always(generation: Path) -> None:

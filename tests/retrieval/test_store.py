@@ -1,5 +1,6 @@
 """The chunk store, on real files."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -117,3 +118,68 @@ def test_garbage_is_no_chunk_store(tmp_path: Path, content: bytes) -> None:
         ChunkStore.open(tmp_path / "chunks.sqlite")
     with pytest.raises(IndexDamagedError, match="cannot be read"):
         ChunkStore.open(tmp_path / "none.sqlite")
+
+
+def altered(file: Path, statement: str) -> ChunkStore:
+    """The store after a change that no page of SQLite shows."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement)
+    return ChunkStore.open(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "text = 'else'",
+        "path = 'src/other.py'",
+        "repo = 'other'",
+        "start_line = 7",
+        "text = CAST('b' AS BLOB)",
+        "symbol = NULL",
+        "number = 9",
+        "checksum = 0",
+    ],
+)
+def test_a_chunk_that_was_altered_is_not_given_out(
+    store: ChunkStore, tmp_path: Path, change: str
+) -> None:
+    file = tmp_path / "chunks.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE loose AS SELECT * FROM chunks")  # takes NULL, too
+        connection.executescript("DROP TABLE chunks; ALTER TABLE loose RENAME TO chunks")
+    with closing(altered(file, f"UPDATE chunks SET {change} WHERE number = 1")) as damaged:
+        assert [chunk.text for chunk in damaged.get([0, 2])] == ["a\n", "# t\n"]
+        problem = "missing or was altered"
+        with pytest.raises(IndexDamagedError, match=problem):
+            damaged.get([0, 1])
+        with pytest.raises(IndexDamagedError, match=problem):
+            list(damaged.chunks())
+        with pytest.raises(IndexDamagedError, match=problem):
+            damaged.file_chunks("limits", "src/a.py")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("chunks = 1", "does not hold all of 'src/a.py'"),
+        ("chunks = 3", "does not hold all of 'src/a.py'"),
+        ("first = 1, chunks = 1", "does not hold all of 'src/a.py'"),
+        ("chunks = 1 << 50", "chunks that there are not"),
+        ("first = -1", "chunks that there are not"),
+        ("first = 'none'", "no numbers of chunks"),
+        ("chunks = NULL", "no numbers of chunks"),
+    ],
+)
+def test_a_file_is_shown_whole_or_not_at_all(
+    store: ChunkStore, tmp_path: Path, change: str, problem: str
+) -> None:
+    statement = f"UPDATE files SET {change} WHERE repo = 'limits' AND path = 'src/a.py'"
+    with closing(altered(tmp_path / "chunks.sqlite", statement)) as damaged:
+        with pytest.raises(IndexDamagedError, match=problem):
+            damaged.file_chunks("limits", "src/a.py")
+        assert len(damaged.file_chunks("other", "src/a.py")) == 1
+
+
+def test_a_chunk_that_is_not_there_is_damage(store: ChunkStore) -> None:
+    with pytest.raises(IndexDamagedError, match="chunk 4 is missing"):
+        store.get([0, 4])
