@@ -78,7 +78,7 @@ def open_file(file: Path) -> sqlite3.Connection:
         try:
             _migrate(connection, file)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # a dead process loses nothing
+            connection.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing either
         except BaseException:
             connection.close()
             raise

@@ -21,6 +21,7 @@ class Job:
 
     :ivar models: in the order of the drafts.
     :ivar instead_of: the exchange that it replaces.
+    :ivar request: id of the request that asked.
     :ivar begun: whether a thread has it, or will.
     :ivar stored: whether the history has it.
     :ivar saved: the texts of its drafts as the history has them.
@@ -30,6 +31,7 @@ class Job:
     question: Question
     models: tuple[str | None, ...]
     instead_of: str | None = None
+    request: str = ""
     begun: bool = False
     stored: bool = False
     saved: tuple[str, ...] = ()
@@ -97,7 +99,7 @@ class Live:
         old = self.get(exchange.id)
         self._show(
             tuple(exchange if other is old else other for other in self.state.conversation),
-            only_text=_shape(old) == _shape(exchange),
+            only_text=only_adds_text(old, exchange),
         )
 
     def add(self, job: Job, exchange: Exchange) -> None:
@@ -113,7 +115,7 @@ class Live:
                 self._unsaved.discard(replaced.id)
         self._show((*kept, exchange))
         self.jobs.append(job)
-        self.save(job)
+        self.save(job, exchange)
 
     def end(self, exchange_id: str, *, stopped: bool = False, problem: str | None = None) -> None:
         """End an exchange, and the work on it; nothing happens to one that has ended."""
@@ -124,12 +126,14 @@ class Live:
         job.stop.set()
         exchange = self.get(exchange_id)
         if exchange.running:
-            self.put(replace(end(exchange, stopped=stopped, problem=problem), waiting=None))
-            self.save(job)
+            ended = end(exchange, stopped=stopped, problem=problem)
+            self.save(job, replace(ended, waiting=None))
 
-    def save(self, job: Job) -> None:
-        """Keep an exchange as it is now; where that fails, the exchange says so."""
-        exchange = self.get(job.exchange_id)
+    def save(self, job: Job, exchange: Exchange) -> None:
+        """Keep an exchange, then put it in the place of what it was: what is seen is kept.
+
+        Where it cannot be kept, it says so.
+        """
         saved = replace(exchange, unsaved=self._history.problem)
         try:
             if job.stored:
@@ -142,7 +146,7 @@ class Live:
             self._unsaved.add(exchange.id)
             saved = replace(exchange, unsaved=str(error))
         job.saved = _texts(saved)
-        if saved != exchange:
+        if saved != self.get(exchange.id):
             self.put(saved)
 
     def unsaved_texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -183,6 +187,11 @@ def copy_rating(rated: Exchange, exchange: Exchange) -> Exchange:
 def is_running(conversation: Conversation) -> bool:
     """Whether anything in a conversation is being answered, or will be."""
     return any(exchange.running for exchange in conversation)
+
+
+def only_adds_text(old: Exchange, new: Exchange) -> bool:
+    """Whether nothing but more text to a text tells a state of an exchange from the one before."""
+    return _shape(old) == _shape(new)
 
 
 def _texts(exchange: Exchange) -> tuple[str, ...]:

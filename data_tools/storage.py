@@ -1,11 +1,14 @@
-"""What to say when files cannot be written: the disk is full, or the folder is not ours."""
+"""Files that cannot be written (a full disk, a folder that is not ours) or are none to be read."""
 
 import contextlib
 import errno
+import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from data_tools.errors import StorageError
 
@@ -34,6 +37,18 @@ def storage_errors(folder: Path) -> Iterator[None]:
         if not _SAID_FULL.search(str(error)):
             raise
         raise disk_full(folder) from error
+
+
+def open_plain(file: Path) -> BinaryIO:
+    """Open a file to read its bytes; a pipe or a device in its place might never end.
+
+    :raises OSError: it cannot be read, or is no plain file.
+    """
+    opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, "it is no plain file", str(file))
+    return opened
 
 
 def disk_full(folder: Path) -> StorageError:

@@ -1,13 +1,12 @@
 """Checkpoints of a run: whole or absent, the last few kept, copied to an object store if asked.
 
-A checkpoint is written beside its place by all processes, synced, and renamed by the first of
+A checkpoint is written beside its place by all processes, then synced and renamed by the first of
 them: a process that is killed at any moment leaves the one before it. It holds the model, the
 optimiser, the schedule, the random numbers of each process and where the data was read to; weights
 as safetensors, the rest as JSON or as tensors that are loaded with `weights_only`.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_tools.errors import StorageError, TrainingError
+from data_tools.drafts import replace_folder
+from data_tools.errors import CodeQAError, StorageError, TrainingError, reason_of
 from data_tools.object_store import check_address, upload
 from data_tools.progress import Progress, ReportProgress
 from data_tools.storage import storage_errors
@@ -79,14 +79,13 @@ class Checkpoints:
             wait_for_all()
             try:
                 yield draft
-                _synchronise(draft, only_folder=not self._is_writer)
+                wait_for_all()
+                if self._is_writer:
+                    self._put_in_place(draft, step)
             except BaseException:
                 if self._is_writer:
                     shutil.rmtree(draft, ignore_errors=True)
                 raise
-            wait_for_all()
-            if self._is_writer:
-                self._put_in_place(draft, step)
             wait_for_all()
 
     def finish(self) -> None:
@@ -99,13 +98,13 @@ class Checkpoints:
             self._pending = None
 
     def _put_in_place(self, draft: Path, step: int) -> None:
-        place = self._folder / f"{_PREFIX}{step}"
-        shutil.rmtree(place, ignore_errors=True)
-        draft.rename(place)
-        _synchronise(self._folder, only_folder=True)
+        place, aside = self._folder / f"{_PREFIX}{step}", self._folder / f"{_DRAFT}old"
+        replace_folder(place, draft, aside)
         self.finish()  # the copy of the one before, which may be removed now
         for old in sorted(self._folder.glob(f"{_PREFIX}*"), key=step_of)[: -self._keep]:
-            shutil.rmtree(old)
+            shutil.rmtree(aside, ignore_errors=True)
+            old.rename(aside)  # half removed, it is none any more
+            shutil.rmtree(aside)
         if self._url:
             names = [path.name for path in sorted(place.iterdir())]
             url = f"{self._url}/{place.name}"
@@ -127,13 +126,8 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
     :raises TrainingError: the checkpoint is damaged, or of another version of codeqa.
     """
-    try:
-        state: dict[str, Any] = json.loads((checkpoint / STATE).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"the checkpoint {checkpoint} is damaged; remove its folder, and the run goes on from "
-            "the one before"
-        ) from error
+    with damage_errors(checkpoint):
+        state: dict[str, Any] = dict(json.loads((checkpoint / STATE).read_text("utf-8")))
     if state.pop("format", None) != FORMAT:
         raise TrainingError(
             f"the checkpoint {checkpoint} was written by another version of codeqa; go on with "
@@ -142,19 +136,28 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+@contextmanager
+def damage_errors(checkpoint: Path) -> Iterator[None]:
+    """Turn whatever reading a checkpoint raises into an error that says what to do.
+
+    :raises TrainingError: it cannot be read, or holds what is not read, such as a pickle.
+    """
+    try:
+        yield
+    except (CodeQAError, MemoryError):
+        raise
+    except Exception as error:  # the boundary: torch, safetensors and transformers read it
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a card
+            raise
+        raise TrainingError(
+            f"the checkpoint {checkpoint} is damaged ({reason_of(error)}); remove its folder, and "
+            "the run goes on from the one before"
+        ) from error
+
+
 def wait_for_all() -> None:
     """Wait until every process of the run is here."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
-
-
-def _synchronise(folder: Path, *, only_folder: bool) -> None:
-    """Wait until a folder, and its files unless told otherwise, are on the disk itself."""
-    for path in [folder] if only_folder else [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
