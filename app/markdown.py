@@ -1,8 +1,9 @@
 """An answer's Markdown as safe HTML, with its citations as links.
 
 Answers quote repositories and are written by models: nothing in them is trusted. HTML is shown
-as text, images become their description, and only web links and our own citations can be
-clicked.
+as text, images become their description, what cannot be seen is shown, and only web links and our
+own citations can be clicked. So nothing is loaded until a person clicks; and a link says which host
+it leads to, because its address may carry off what the model was shown.
 
 Every top-level block becomes one HTML element, so that a page can leave those alone that are done
 while the next one streams.
@@ -21,13 +22,15 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from app.highlight import highlight_lines
+from data_tools.hidden_text import show_hidden
 
 Links = Mapping[tuple[int, int, int], str]
 
 _CITATION = re.compile(r"\[(\d{1,3}):L(\d{1,7})-L(\d{1,7})\]")
 _HALF_CITATION = re.compile(r"\s*\[\d{1,3}(?::[L\d\s–-]*)?\Z")
 _NEWLINE = re.compile(r"\r\n?|\n")
-_WEB_LINK = re.compile(r"https?://[^\s/]", re.IGNORECASE)
+_HOST = r"(?P<host>[a-z\d.-]+|\[[a-f\d:.]+\])"  # other letters are punycode by then
+_ADDRESS = re.compile(rf"https?://{_HOST}(?::\d+)?(?:[/?#]\S*)?", re.IGNORECASE)
 
 
 def render_blocks(text: str, citations: Links) -> list[str]:
@@ -40,7 +43,7 @@ def render_blocks(text: str, citations: Links) -> list[str]:
     environment = {"citations": citations, "open_links": []}
     reader = _reader()
     blocks: list[list[Token]] = [[]]
-    for token in reader.parse(text, environment):
+    for token in reader.parse(show_hidden(text), environment):
         blocks[-1].append(token)
         if token.level == 0 and token.nesting <= 0:
             blocks.append([])
@@ -118,14 +121,29 @@ def _open_link(
     _: RendererHTML, tokens: Sequence[Token], index: int, __: OptionsDict, env: dict[str, Any]
 ) -> str:
     address = str(tokens[index].attrGet("href") or "")
-    is_web = bool(_WEB_LINK.match(address))
-    env["open_links"].append(is_web)
-    if not is_web:  # a path in some repository, or worse
+    host = _host_of(address)
+    said = "".join(token.content for token in tokens[index + 1 : _end_of_link(tokens, index)])
+    env["open_links"].append((host, _host_of(said)))
+    if host is None:  # a path in some repository, or worse
         return "<span>"
-    return f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer nofollow">'
+    where = f'href="{escape(address)}" title="{escape(address)}"'
+    return f'<a {where} target="_blank" rel="noopener noreferrer nofollow">'
 
 
 def _close_link(
     _: RendererHTML, __: Sequence[Token], ___: int, ____: OptionsDict, env: dict[str, Any]
 ) -> str:
-    return "</a>" if env["open_links"].pop() else "</span>"
+    host, said = env["open_links"].pop()
+    if host is None:
+        return "</span>"
+    return "</a>" if said == host else f'</a> <span class="host">({escape(host)})</span>'
+
+
+def _end_of_link(tokens: Sequence[Token], index: int) -> int:
+    return next(at for at in range(index, len(tokens)) if tokens[at].type == "link_close")
+
+
+def _host_of(address: str) -> str | None:
+    """Return the host of an address that leads to the web; None for any other text."""
+    match = _ADDRESS.fullmatch(address)
+    return match["host"].lower() if match else None

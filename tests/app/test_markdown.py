@@ -61,6 +61,43 @@ def test_a_web_link_opens_apart_and_says_nothing_of_us() -> None:
     assert 'target="_blank" rel="noopener noreferrer nofollow"' in html
 
 
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("[the docs](https://evil.example/?q=secret)", "evil.example"),
+        ("[https://good.example](https://evil.example)", "evil.example"),
+        ("[good.example](https://evil.example)", "evil.example"),
+        ("[`good`](https://g\u043e\u043ed.example/)", "xn--gd-fmca.example"),  # Cyrillic
+        ("<https://evil.example/?q=secret>", None),
+        ("[https://evil.example/a](https://evil.example/b)", None),
+    ],
+)
+def test_a_link_says_which_host_it_leads_to(text: str, host: str | None) -> None:
+    html = render(text)
+    assert html.count("<a ") == 1
+    assert re.findall(r'<span class="host">\((.*?)\)</span>', html) == ([host] if host else [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://good.example@evil.example",
+        "https://good.example%5c@evil.example",
+        "https://evil.example\\@good.example",
+        "https:evil.example",
+        "https:/evil.example",
+        "https://[evil",
+        "https://",
+    ],
+)
+def test_an_address_whose_host_could_be_misread_is_no_link(address: str) -> None:
+    assert "<a" not in render(f"[text]({address}) <{address}>")
+
+
+def test_what_cannot_be_seen_in_an_answer_is_shown() -> None:
+    assert render("a\u202eb `c\x1b[2J`") == render("a\ufffdb `c\ufffd[2J`")
+
+
 def test_a_citation_inside_a_link_makes_no_link_in_a_link() -> None:
     assert render("[see [1:L3-L4]](https://example.org)").count("<a") == 1
 
