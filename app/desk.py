@@ -4,6 +4,9 @@ Whoever asked may close the page, reload it, or open a second one: the answer go
 it grows, and is the same for all who follow it. Questions of one conversation are answered one
 after the other, because each is understood from the answers before it. What goes wrong is said in
 the conversation and is never raised to whoever looks at it.
+
+What is held in memory has bounds: of questions and of those who follow, who are told when to come
+back; of questions in one conversation, after which another is to be begun.
 """
 
 import asyncio
@@ -13,21 +16,31 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app import conversation as conversations
 from app.answer import Event, answer
+from app.answer_log import logged
 from app.compare import compare
 from app.conversation import Conversation, Draft, Exchange, Question, list_turns
 from app.history import History
-from app.live import Job, Live, State, copy_rating, is_running
+from app.live import Job, Live, State, copy_rating, is_running, only_adds_text
+from app.logs import current_request, working_on
 from app.models import Models
+from app.room import Room
 from app.saver import Saver
 from app.stopping import Stop
 from app.workspace import Workspace
-from data_tools.errors import CodeQAError, IndexMissingError, LanguageModelError
+from data_tools.errors import (
+    BusyError,
+    CodeQAError,
+    IndexMissingError,
+    LanguageModelError,
+    QuestionError,
+)
+from data_tools.secrets import redact
 from retrieval.prompt import MAX_HISTORY_TURNS, Turn
 
 if TYPE_CHECKING:
@@ -36,7 +49,14 @@ if TYPE_CHECKING:
 __all__ = ["Desk", "Question"]
 
 ANSWERS_AT_ONCE = 64
+MAX_WAITING = ANSWERS_AT_ONCE  # for no longer than an answer takes, then
+MAX_WAITING_HERE = 4  # in one conversation, for the answer before
+MAX_EXCHANGES = 300  # of one conversation, all of which is read and shown whole
+MAX_UNSAVED = 64  # conversations that are only in memory, because the disk does not take them
+UNSAVED_RETRY_S = 30
+MAX_FOLLOWERS = 400
 POLL_S = 0.02  # how often a follower looks for news
+POLLS_PER_S = 5_000  # of all followers together
 ELSEWHERE_POLL_S = 0.5  # the same, where another process answers and the file has the news
 WAITS_FOR_ANSWER = "Waiting for the answer before this one."
 WAITS_FOR_TURN = f"Waiting for its turn: {ANSWERS_AT_ONCE} answers are being written."
@@ -49,6 +69,7 @@ class Desk:
     """Takes questions and answers them in the background; any number of threads may use it.
 
     :ivar history: where conversations are listed, renamed, deleted and rated.
+    :ivar followers: those who follow a conversation; it says whether there is room for another.
     """
 
     def __init__(
@@ -68,10 +89,11 @@ class Desk:
         self._models = models
         self._metrics = metrics
         self._lives: dict[str, Live] = {}
-        self._lock = (
-            threading.Lock()
-        )  # of the dictionary and the count; a conversation's comes first
-        self._answering = 0
+        self._lock = threading.Lock()  # of the dictionary; a conversation's comes first
+        self._answering = Room(
+            ANSWERS_AT_ONCE + MAX_WAITING, "questions are being answered or wait for it"
+        )
+        self.followers = Room(MAX_FOLLOWERS, "answers are being followed")
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(ANSWERS_AT_ONCE, thread_name_prefix="answer")
         self._saver = Saver(history, self._list_lives)
@@ -91,7 +113,11 @@ class Desk:
         :param instead_of: an exchange; that one and all after it are replaced.
         :return: the ids of the conversation and of the exchange.
         :raises KeyError: the owner has no such conversation, or it has no such exchange.
+        :raises BusyError: too many questions wait already, here or in all.
+        :raises QuestionError: the conversation is as long as one may be.
         """
+        self._answering.check()
+        question = replace(question, text=redact(question.text).text)
         models = list(question.models) or [None]
         if question.blind:
             random.SystemRandom().shuffle(models)
@@ -104,13 +130,14 @@ class Desk:
             asked=question,
             asked_at=time.time(),
         )
-        job = Job(exchange.id, question, tuple(models), instead_of)
+        job = Job(exchange.id, question, tuple(models), instead_of, request=current_request())
         while True:
             live = self._open(owner, conversation_id)
             with live.lock:
                 if self._lives.get(live.id) is not live:
                     continue  # it has just been let go
                 try:
+                    _check_length(live, instead_of)
                     if live.jobs:
                         exchange = replace(exchange, waiting=WAITS_FOR_ANSWER)
                     live.add(job, exchange)
@@ -150,7 +177,16 @@ class Desk:
 
         :param step_s: while only text is added, it is yielded no more often than this.
         :raises KeyError: the owner has no such conversation.
+        :raises BusyError: too many follow already.
         """
+        with self.followers.stay():
+            async with aclosing(self._follow(owner, conversation_id, step_s)) as states:
+                async for state in states:
+                    yield state
+
+    async def _follow(
+        self, owner: str, conversation_id: str, step_s: float
+    ) -> AsyncGenerator[Conversation]:
         shown, shown_s = State((), version=-1, shape=-1), 0.0
         while (live := self._lives.get(conversation_id)) is not None and live.owner == owner:
             state = live.state
@@ -161,7 +197,7 @@ class Desk:
             elif state is shown and not state.running:
                 return
             else:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(max(POLL_S, self.followers.inside / POLLS_PER_S))
         conversation = shown.conversation
         while True:  # it has been let go of, or another process answers
             stored = await asyncio.to_thread(self.history.load, owner, conversation_id)
@@ -205,10 +241,20 @@ class Desk:
             identifier = conversation_id or secrets.token_urlsafe(12)
             live = Live(owner, identifier, before, self.history)
             with self._lock:
+                self._check_memory()
                 live = self._lives.setdefault(identifier, live)
         if live.owner != owner:
             raise KeyError(conversation_id)
         return live
+
+    def _check_memory(self) -> None:
+        """Refuse to hold another conversation where very many could not be stored."""
+        if len(self._lives) >= ANSWERS_AT_ONCE + MAX_WAITING + MAX_UNSAVED:
+            raise BusyError(
+                f"{len(self._lives)} conversations are kept in memory alone: make room where "
+                f"{self.history.file} lies, and ask again in {UNSAVED_RETRY_S} s",
+                retry_after_s=UNSAVED_RETRY_S,
+            )
 
     def _find(self, owner: str, exchange_id: str) -> str:
         """Return the id of the conversation of an exchange, which may not be stored."""
@@ -228,21 +274,18 @@ class Desk:
         elif not live.jobs[0].begun and not self._closed.is_set():
             job = live.jobs[0]
             job.begun = True
-            with self._lock:
-                self._answering += 1
-                full = self._answering > ANSWERS_AT_ONCE
-            if full:
+            entered_s = self._answering.enter()
+            if self._answering.inside > ANSWERS_AT_ONCE:
                 live.put(replace(live.get(job.exchange_id), waiting=WAITS_FOR_TURN))
-            self._threads.submit(self._work, live, job)
+            self._threads.submit(self._work, live, job, entered_s)
 
-    def _work(self, live: Live, job: Job) -> None:
+    def _work(self, live: Live, job: Job, entered_s: float) -> None:
         """Answer one question, in a thread of its own."""
         try:
-            with job.stop.watching():
+            with job.stop.watching(), working_on(job.request):
                 self._answer(live, job)
         finally:
-            with self._lock:
-                self._answering -= 1
+            self._answering.leave(entered_s)
             with live.lock:
                 live.end(job.exchange_id, problem=BROKEN_OFF)  # it has ended, unless by a bug
                 self._go_on(live)
@@ -260,10 +303,12 @@ class Desk:
                 with live.lock:
                     if job.stop.is_set():
                         return
-                    now, shape = live.get(job.exchange_id), live.state.shape
-                    live.put(replace(copy_rating(now, step), unsaved=now.unsaved))
-                    if live.state.shape != shape:
-                        live.save(job)
+                    now = live.get(job.exchange_id)
+                    then = replace(copy_rating(now, step), unsaved=now.unsaved)
+                    if only_adds_text(now, then):
+                        live.put(then)
+                    else:
+                        live.save(job, then)
 
     def _wait_for_elsewhere(self, live: Live, job: Job) -> None:
         """Wait for answers to questions before this one that another process is giving."""
@@ -289,7 +334,7 @@ class Desk:
         else:
             chat, strategy = chats[0], question.strategy
             events = answer(index, question.text, chat=chat, strategy=strategy, **options)
-        events = _until(job.stop, events)
+        events = logged(_until(job.stop, events), question.text, strategy=question.strategy)
         if self._metrics is not None:
             events = self._metrics.observe(events, strategy=question.strategy)
         yield from events
@@ -306,6 +351,23 @@ class Desk:
                 for job in list(live.jobs):
                     live.end(job.exchange_id, stopped=True)
                 self._go_on(live)
+
+
+def _check_length(live: Live, instead_of: str | None) -> None:
+    """Refuse another question where very many are, or wait for each other.
+
+    :raises QuestionError: there are.
+    :raises BusyError: they do.
+    """
+    if instead_of is not None:
+        return
+    if len(live.state.conversation) >= MAX_EXCHANGES:
+        raise QuestionError(
+            f"this conversation has {MAX_EXCHANGES} questions, as many as one can have: begin "
+            "another"
+        )
+    if len(live.jobs) > MAX_WAITING_HERE:
+        raise BusyError(f"{MAX_WAITING_HERE} questions wait here: ask again in 5 s")
 
 
 def _until(stop: Stop, events: Generator[Event]) -> Generator[Event]:
