@@ -8,12 +8,14 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends git openssh-client \
     && rm -rf /var/lib/apt/lists/*
 
-# Point it at PyTorch's wheels for processors, or gigabytes of CUDA libraries come along:
-#   docker build --build-arg PIP_EXTRA_INDEX_URL=… --tag codeqa .
+# Point it at PyTorch's wheels for processors, or gigabytes of CUDA libraries come along; with these,
+# requirements-cpu.lock installs every package at a version, and by a hash, that was tested:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=… --build-arg REQUIREMENTS=requirements-cpu.lock --tag codeqa .
 ARG PIP_EXTRA_INDEX_URL
+ARG REQUIREMENTS=requirements-cpu.txt
 WORKDIR /opt/codeqa
-COPY requirements-cpu.txt requirements-no-deps.txt ./
-RUN pip install --no-cache-dir -r requirements-cpu.txt \
+COPY requirements-cpu.txt requirements-cpu.lock requirements-no-deps.txt ./
+RUN pip install --no-cache-dir -r ${REQUIREMENTS} \
     && pip install --no-cache-dir --no-deps -r requirements-no-deps.txt
 COPY . .
 RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \

