@@ -26,7 +26,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app.answer import Answer, Delta, Event, EvidenceFound, answer
-from app.api_guard import error_response
+from app.answer_log import logged
+from app.api_errors import busy_response, error_response
+from app.api_replies import ANSWERED, LISTED
 from app.api_schema import ChatRequest, Unsupported
 from app.checked_text import CheckedText
 from app.event_stream import AnswerThreads
@@ -34,7 +36,7 @@ from app.metrics import Metrics
 from app.models import Models
 from app.records import answer_facts, citation_record, hit_record
 from app.workspace import Workspace
-from data_tools.errors import CodeQAError, LanguageModelError, QuestionError
+from data_tools.errors import BusyError, CodeQAError, LanguageModelError, QuestionError
 from retrieval.index import CodeIndex
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def openai_router(
     router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
     started_s = int(time.time())
 
-    @router.get("/models")
+    @router.get("/models", responses=LISTED)
     async def list_models() -> dict[str, Any]:
         """List the models that can be asked; the first is asked where none is named."""
         names = sorted(models.names, key=lambda name: name != models.default)
@@ -64,7 +66,7 @@ def openai_router(
         ]
         return {"object": "list", "data": entries}
 
-    @router.post("/chat/completions", response_model=None)
+    @router.post("/chat/completions", response_model=None, responses=ANSWERED)
     async def complete(body: ChatRequest, request: Request) -> Response:
         """Answer the last message from the index, with citations."""
         name = _choose(models, body.model)
@@ -83,7 +85,9 @@ def openai_router(
             **body.codeqa.filters(),
         )
         events = _answer_events(ask, models, None if name == QUOTATIONS else name)
-        batches = threads.follow(metrics.observe(events, strategy=body.codeqa.strategy))
+        strategy = body.codeqa.strategy
+        events = metrics.observe(events, strategy=strategy)
+        batches = threads.follow(logged(events, body.question(), strategy=strategy))
         reply = _Reply(index, name, body.ignored())
         if body.stream:
             return await _stream(reply, batches, request, body)
@@ -297,6 +301,8 @@ def explain(error: Exception) -> JSONResponse:
         return error_response(400, str(error))
     if isinstance(error, LanguageModelError):
         return error_response(502, str(error), code="model_failed")
+    if isinstance(error, BusyError):
+        return busy_response(error)
     if isinstance(error, CodeQAError):
         return error_response(503, str(error))
     log.exception("a request could not be answered", exc_info=error)

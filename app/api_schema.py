@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answer import Strategy
+from data_tools.secrets import redact
 from retrieval.citations import without_citations
 from retrieval.prompt import Turn
 
@@ -78,18 +79,18 @@ class ChatMessage(BaseModel):
     content: str | list[TextPart] | None = None
 
     def text(self) -> str:
-        """Return what it says.
+        """Return what it says, without secrets that came along.
 
         :raises Unsupported: it holds something else than text.
         """
         if self.role in ("tool", "function") or (self.model_extra or {}).get("tool_calls"):
             raise Unsupported("tools are not called here: leave such messages out", "messages")
         if isinstance(self.content, str):
-            return self.content
+            return redact(self.content).text
         parts = self.content or []
         if other := next((part.type for part in parts if part.type != "text"), None):
             raise Unsupported(f"only text can be read, not {other[:40]}", "messages")
-        return "\n".join(part.text for part in parts)
+        return redact("\n".join(part.text for part in parts)).text
 
 
 class StreamOptions(BaseModel):

@@ -9,8 +9,9 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from app.commands import for_terminal, print_json
+from app.commands import print_json
 from app.records import hit_record
+from data_tools.hidden_text import show_hidden, show_on_one_line
 
 if TYPE_CHECKING:
     from app.events import Answer, Step
@@ -48,7 +49,7 @@ def run_ask(options: argparse.Namespace) -> None:
             elif isinstance(event, Step):
                 steps.append(event)
             elif isinstance(event, Delta) and streams:
-                print(for_terminal(event.text), end="", flush=True)
+                print(show_hidden(event.text), end="", flush=True)
             elif isinstance(event, Answer) and options.json:
                 print_json(_answer_record(event, steps))
             elif isinstance(event, Answer):
@@ -56,16 +57,17 @@ def run_ask(options: argparse.Namespace) -> None:
 
 
 def _print_answer(answer: "Answer", *, streamed: bool) -> None:
-    print("" if streamed else for_terminal(answer.text))
+    print("" if streamed else show_hidden(answer.text))
     if answer.citations:
         print("\nSources:")
         for citation in answer.citations:
             lines = f"L{citation.start_line}-L{citation.end_line}"
-            print(f"  [{citation.passage}:{lines}] {citation.url or citation.label}")
+            where = citation.url or citation.label
+            print(show_on_one_line(f"  [{citation.passage}:{lines}] {where}"))
     if answer.related:
         print("\nRelated questions:")
         for question in answer.related:
-            print(for_terminal(f"  - {question}"))
+            print(show_on_one_line(f"  - {question}"))
     if answer.dropped:
         _say(f"removed, not in the evidence: {' '.join(answer.dropped)}")
     for doubt in answer.doubts:
@@ -74,7 +76,7 @@ def _print_answer(answer: "Answer", *, streamed: bool) -> None:
 
 
 def _say(line: str) -> None:
-    print(for_terminal(line), file=sys.stderr)
+    print(show_on_one_line(line), file=sys.stderr)
 
 
 def _answer_record(answer: "Answer", steps: "list[Step]") -> dict[str, Any]:

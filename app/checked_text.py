@@ -13,8 +13,8 @@ from retrieval.citations import check_citations
 
 # White space at the end is held: it goes with a citation that is left out. What follows a bracket
 # is waited for, because `[1](…` is the text of a link and no citation.
-_UNDECIDED = re.compile(r"\s*(?:\[[^\]\n]{0,40}(?:\]\s*)?)?\Z")
-_BRACKET = re.compile(r"(?P<space>[ \t]*)(?P<citation>\[\d[^\]\n]{0,40}\])")
+_UNDECIDED = re.compile(r"(?<!\s)\s*(?:\[[^\]\n]{0,40}(?:\]\s*)?)?\Z")
+_BRACKET = re.compile(r"(?<![ \t])(?P<space>[ \t]*)(?P<citation>\[\d[^\]\n]{0,40}\])")
 # So is the end of code in a line, in which nothing is a citation.
 _OPEN_CODE = re.compile(r"(?:`[^`\n]*`|[^`\n])*+(?P<code>`[^`\n]*)\Z")
 _CLOSES = re.compile(r"[.,;:!?\n]|\Z")  # no space stands before these

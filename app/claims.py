@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile(
     r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?:]['\")*_]*"
     r"(?P<after>(?:\s*\[\d+:L\d+-L\d+\])*)\s+(?=[A-Z`*_\"'(])"
 )
-_SPAN = re.compile(r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)", re.S)
+_SPAN = re.compile(r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)", re.S)
 _ABSENT = re.compile(
     r"\b(?:no(?:thing|ne|t|where)?|never|without|n't|lacks?|missing)\b[^.;]{0,40}\b(?:mention|show|"
     r"defin|contain|includ|hold|say|said|appear|exist|occur|found|find|name|given|passage|evidence)"
@@ -46,7 +46,7 @@ _DOTTED = re.compile(rf"(?<![\w.$]){_NAME}(?:(?:\.|::|->|#){_NAME})*(?:\(\))?")
 _LITERAL = re.compile(r"(['\"]).*?\1|\b\d[\w.]*")
 _CALLED = re.compile(rf"(?<![\w.$]){_NAME}(?:\.{_NAME})*(?=\()")
 _WORD = re.compile(r"[\w$]+(?:-[\w$]+)*")
-_HUMPS = re.compile(r"(?:[A-Z]+[a-z0-9]+){2,}[A-Z]*|[a-z]+[a-z0-9]*[A-Z]\w*|[A-Z]{2,}[a-z]{2,}\w*")
+_HUMPS = re.compile(r"(?:[A-Z]+[a-z0-9]+){2,}[A-Z]*|[a-z][a-z0-9]*[A-Z]\w*|[A-Z]{2,}[a-z]{2,}\w*")
 
 # Names of products and formats: written as types are, and in prose no code.
 _PRODUCTS = frozenset(
@@ -150,7 +150,7 @@ def _names_in_code(code: str) -> list[str]:
 
 
 def _names_in_prose(prose: str) -> list[str]:
-    prose = re.sub(r"\]\([^)\s]*\)|\w+://\S+", " ", prose)  # where links lead
+    prose = re.sub(r"\]\([^)\s]*\)|\b\w+://\S+", " ", prose)  # where links lead
     found = [match[0] for match in _FLAG.finditer(prose) if match[0].startswith("--")]
     found += [match[0] for match in _FILE.finditer(prose)]
     rest = _FLAG.sub(" ", _FILE.sub(" ", prose))

@@ -16,27 +16,37 @@ from app.cli_eval import add_eval
 from app.cli_models import add_adapters, add_export, add_runs
 from app.cli_options import (
     DEFAULT_INDEX,
-    REPO_HELP,
     CommandParser,
     Commands,
     add_command,
     add_embedder_option,
     add_filters,
     add_index_option,
+    add_log_options,
     add_model_options,
+    add_private_option,
+    add_repositories,
     port,
 )
-from app.cli_serving import add_adapter_option, add_mcp, add_serve
+from app.cli_serving import (
+    add_adapter_option,
+    add_mcp,
+    add_rate_option,
+    add_serve,
+    add_token_option,
+)
 from app.cli_tuning import add_qa_pairs, add_run, add_train, add_tune_retriever
 from app.parameters import expand_parameters
 from data_tools.errors import CodeQAError
+from data_tools.hidden_text import show_on_one_line
+from data_tools.privacy import stop_reporting
 
 DEFAULT_PORT = 7860
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    _stay_private()
+    stop_reporting()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
@@ -56,21 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    line = " ".join(message.split())
-    shown = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
-    )
-    print(f"codeqa: {shown}", file=sys.stderr)
+    print(f"codeqa: {show_on_one_line(' '.join(message.split()))}", file=sys.stderr)
     return 1
-
-
-def _stay_private() -> None:
-    """Keep the libraries from reporting usage or looking for newer versions."""
-    for name in ("GRADIO_ANALYTICS_ENABLED", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
-        os.environ.setdefault(name, "false")
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "VLLM_NO_USAGE_STATS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -84,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_search(commands)
     _add_status(commands)
+    _add_doctor(commands)
     add_serve(commands)
     add_mcp(commands)
     _add_flatten(commands)
@@ -108,7 +106,7 @@ def _add_chat(commands: Commands) -> None:
         "Open the web chat and the API; index repositories first if any are given.",
         "codeqa chat https://github.com/mosaicml/composer",
     )
-    parser.add_argument("repos", nargs="*", metavar="REPO", help=REPO_HELP)
+    add_repositories(parser, "*")
     parser.add_argument(
         "--index",
         metavar="DIR",
@@ -127,10 +125,17 @@ def _add_chat(commands: Commands) -> None:
         metavar="FILE",
         help="where conversations are kept (default: a file in the user's data folder)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address (default: %(default)s); at one that others reach, everybody needs a token",
+    )
     parser.add_argument(
         "--port", type=port, default=DEFAULT_PORT, help="port; 0 picks one (default: %(default)s)"
     )
+    add_token_option(parser)
+    add_rate_option(parser)
+    add_log_options(parser)
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
@@ -141,7 +146,7 @@ def _add_index(commands: Commands) -> None:
         "Index repositories, or bring those of an index up to date if none is given.",
         "codeqa index https://github.com/mosaicml/composer@v0.15.1 . --index index/",
     )
-    parser.add_argument("repos", nargs="*", metavar="REPO", help=REPO_HELP)
+    add_repositories(parser, "*")
     parser.add_argument(
         "--remove", action="append", metavar="NAME", help="take this repository out of the index"
     )
@@ -188,6 +193,25 @@ def _add_search(commands: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
+def _add_doctor(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "doctor",
+        "Check that all that codeqa needs is here and whole, and say what mends each fault.",
+        "codeqa doctor --llm http://127.0.0.1:8000/v1",
+        module="app.doctor",
+    )
+    add_index_option(parser)
+    parser.add_argument(
+        "--llm",
+        metavar="URL",
+        action="append",
+        help="a model server to ask whether it answers; may be repeated",
+    )
+    parser.add_argument("--history", metavar="FILE", help="file of conversations to check")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_status(commands: Commands) -> None:
     parser = add_command(
         commands,
@@ -197,6 +221,7 @@ def _add_status(commands: Commands) -> None:
     )
     add_index_option(parser)
     parser.add_argument("--offline", action="store_true", help="do not ask the remotes")
+    add_private_option(parser)
     parser.add_argument("--skipped", action="store_true", help="list every skipped file")
     parser.add_argument(
         "--verify", action="store_true", help="check every byte of the index against its hashes"
@@ -211,7 +236,7 @@ def _add_flatten(commands: Commands) -> None:
         "Write repositories as folders of text files, each with a manifest.",
         "codeqa flatten https://github.com/mosaicml/composer --out corpus/",
     )
-    parser.add_argument("repos", nargs="+", metavar="REPO", help=REPO_HELP)
+    add_repositories(parser, "+")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into")
 
 

@@ -5,6 +5,7 @@ from app.cli_options import (
     Commands,
     add_command,
     add_index_option,
+    add_private_option,
     count,
     picture,
     positive,
@@ -289,6 +290,7 @@ def _add_eval_make_questions(subparsers: Commands) -> None:
         function="run_eval_make_questions",
     )
     parser.add_argument("repo", metavar="REPO", help=REPO_HELP)
+    add_private_option(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="question set to write")
     parser.add_argument(
         "--corpus",

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -63,7 +63,27 @@ def add_command(
 
 
 def _run(module: str, function: str, options: argparse.Namespace) -> None:
+    if getattr(options, "allow_private", False):
+        from data_tools.hosts import allow_private
+
+        allow_private()
     getattr(importlib.import_module(module), function)(options)
+
+
+def add_repositories(parser: argparse.ArgumentParser, nargs: Literal["*", "+"]) -> None:
+    """Add which repositories to read, and `--allow-private`."""
+    parser.add_argument("repos", nargs=nargs, metavar="REPO", help=REPO_HELP)
+    add_private_option(parser)
+
+
+def add_private_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-private`."""
+    parser.add_argument(
+        "--allow-private",
+        action="store_true",
+        help="allow servers at private addresses, of this machine or its network, and plain http "
+        "(or set CODEQA_ALLOW_PRIVATE=1)",
+    )
 
 
 def add_index_option(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +104,18 @@ def add_embedder_option(parser: argparse.ArgumentParser) -> None:
         help="embedding model: a sentence-transformers folder or name, or an OpenAI-compatible "
         "server as http://HOST:PORT/v1#MODEL (default: the one the index was made with, else the "
         "packaged all-MiniLM-L6-v2)",
+    )
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--log-json` and `--log-questions`."""
+    parser.add_argument(
+        "--log-json",
+        action="store_true",
+        help="log each request and answer on stderr, as a line of JSON with the request's id",
+    )
+    parser.add_argument(
+        "--log-questions", action="store_true", help="with the questions' text, for --log-json"
     )
 
 

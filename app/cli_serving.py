@@ -6,6 +6,7 @@ from app.cli_options import (
     Commands,
     add_command,
     add_index_option,
+    add_log_options,
     add_model_options,
     port,
     positive,
@@ -70,6 +71,39 @@ def add_adapter_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_token_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--token-file`; a token on the command line would be seen among the processes."""
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="file of the token that everybody needs (default: the one in CODEQA_TOKEN; else none "
+        "on this machine alone, and for others one that is made and printed)",
+    )
+
+
+def add_rate_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--rate-limit`."""
+    parser.add_argument(
+        "--rate-limit",
+        type=rate_limit,
+        action="append",
+        metavar="WHAT=RATE",
+        help="how often one person may do something: questions, searches, repositories or logins, "
+        "as in questions=30/minute; may be repeated; `none` lifts all but that of logins",
+    )
+
+
+def rate_limit(text: str) -> str:
+    """Read what is limited, and to what."""
+    from app.rate_limits import read_limits
+
+    try:
+        read_limits([text])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_mcp(commands: Commands) -> None:
     """Add `mcp`."""
     parser = add_command(
@@ -81,6 +115,7 @@ def add_mcp(commands: Commands) -> None:
     )
     add_index_option(parser)
     add_model_options(parser)
+    add_log_options(parser)
     parser.add_argument(
         "--http",
         action="store_true",
@@ -89,8 +124,8 @@ def add_mcp(commands: Commands) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address for --http; one that others reach needs a token in CODEQA_TOKEN, which "
-        "clients send as a bearer token (default: %(default)s)",
+        help="address for --http; one that others reach needs a token, which clients send as "
+        "`Authorization: Bearer …` (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
@@ -98,6 +133,7 @@ def add_mcp(commands: Commands) -> None:
         default=DEFAULT_MCP_PORT,
         help="port for --http; 0 picks one (default: %(default)s)",
     )
+    add_token_option(parser)
     parser.add_argument(
         "--allow-host",
         action="append",

@@ -4,10 +4,10 @@ import argparse
 
 from app.cli_data import part_of_one
 from app.cli_options import (
-    REPO_HELP,
     Commands,
     add_command,
     add_model_options,
+    add_repositories,
     count,
     positive,
     seconds,
@@ -30,7 +30,7 @@ def add_qa_pairs(commands: Commands) -> None:
         "codeqa qa-pairs . --out pairs/ --raft raft/ --index index/",
         module="app.qa_pairs",
     )
-    parser.add_argument("repos", nargs="+", metavar="REPO", help=REPO_HELP)
+    add_repositories(parser, "+")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the pairs")
     parser.add_argument(
         "--kinds",
@@ -123,7 +123,7 @@ def add_tune_retriever(commands: Commands) -> None:
         "codeqa tune-retriever https://github.com/mosaicml/composer --out models/composer",
         module="app.tuning",
     )
-    parser.add_argument("repos", nargs="+", metavar="REPO", help=REPO_HELP)
+    add_repositories(parser, "+")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="new folder for the model; see --embedder"
     )

@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.records import hit_record
 from data_tools.errors import LanguageModelError, QuestionError
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+from data_tools.hidden_text import HIDDEN, show_hidden, show_on_one_line
 
 if TYPE_CHECKING:
     from retrieval.search import Hit
@@ -24,16 +22,21 @@ if TYPE_CHECKING:
 
 def run_chat(options: argparse.Namespace) -> None:
     """Open the page, and index in the background what was asked for."""
+    from app.access import find_access
     from app.cli_options import DEFAULT_INDEX
     from app.history import History, default_history
+    from app.logs import LogOptions, configure_logs
     from app.models import open_models
     from app.ports import check_port
     from app.progress import ProgressBar
+    from app.rate_limits import RateLimits
     from app.web import launch
     from app.workspace import Workspace
 
     if options.adapter and not options.serve:
         raise LanguageModelError("--adapter is served beside a model: name that with --serve")
+    configure_logs(LogOptions(options.log_json, options.log_questions))
+    access = find_access(options.host, options.token_file)
     check_port(options.host, options.port)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is lost
@@ -58,6 +61,8 @@ def run_chat(options: argparse.Namespace) -> None:
             history,
             host=options.host,
             port=options.port,
+            access=access,
+            rates=RateLimits(options.rate_limit or ()),
             open_browser=not options.no_browser and sys.stdout.isatty(),
         )
 
@@ -76,6 +81,7 @@ def _folder_for(specs: Sequence[str]) -> Path:
 def run_index(options: argparse.Namespace) -> None:
     """Index repositories, update those of the index, or take some out."""
     from app.progress import ProgressBar
+    from data_tools.secrets import say_redacted
     from retrieval.index import index_repositories
 
     with ProgressBar() as bar:
@@ -88,10 +94,13 @@ def run_index(options: argparse.Namespace) -> None:
         )
     manifest = report.manifest
     for record in manifest.repositories:
+        name = show_on_one_line(record.name)
         print(
-            f"{record.name} @ {record.commit[:12]}: {count(record.files, 'file')}, "
+            f"{name} @ {record.commit[:12]}: {count(record.files, 'file')}, "
             f"{count(record.chunks, 'chunk')}, {count(record.skipped, 'file')} skipped"
         )
+        if record.redacted:
+            print(f"  {say_redacted(record.redacted)}; `codeqa status` names the files")
     state = "written" if report.changed else "unchanged"
     print(
         f"{options.index}: {state}, {count(manifest.chunks, 'chunk')}, {report.embedded:,} embedded"
@@ -135,21 +144,17 @@ def _print_hit(rank: int, hit: "Hit", identifier: object, options: argparse.Name
         print_json(record)
         return
     chunk = hit.chunk
-    prefix = "" if options.queries is None else f"{identifier}\t"
+    prefix = "" if options.queries is None else f"{show_hidden(str(identifier))}\t"
     name = f"  {chunk.symbol}" if chunk.symbol else ""
-    line = f"{prefix}{hit.score:.3f}  {chunk.path}:{chunk.start_line}-{chunk.end_line}{name}"
-    print(for_terminal(line))
-
-
-def for_terminal(text: str) -> str:
-    """Take out what would steer the terminal: a repository may hold anything."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    line = f"{hit.score:.3f}  {chunk.path}:{chunk.start_line}-{chunk.end_line}{name}"
+    print(f"{prefix}{show_on_one_line(line)}")
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print one line of JSON, with no character that the terminal cannot show."""
+    """Print one line of JSON; what the terminal cannot show, or obeys, is escaped in it."""
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
-    print(json.dumps(record, ensure_ascii=encoding != "utf8"))
+    line = json.dumps(record, ensure_ascii=encoding != "utf8")
+    print(HIDDEN.sub(lambda run: json.dumps(run[0]).strip('"'), line))
 
 
 def _read_queries(file: str) -> Iterator[tuple[object, str]]:

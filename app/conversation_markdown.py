@@ -3,6 +3,7 @@
 Links lead to the indexed commit, so they show the same lines for good. Questions, paths and names
 are written so that they stay text whatever they hold. An answer is Markdown already; HTML in it is
 shown as text, and where one could still run or load something, the answer stands in a code block.
+What cannot be seen is shown.
 """
 
 import re
@@ -16,6 +17,7 @@ from markdown_it.token import Token
 
 from app.conversation import Draft, Exchange, check
 from app.history import choose_name
+from data_tools.hidden_text import show_hidden
 from data_tools.sources import WORKTREE
 from retrieval.citations import Checked, Citation, format_citation
 from retrieval.search import Hit
@@ -26,6 +28,9 @@ URL_CHARACTERS = ":/?#@!$&'*+,;=%~[]"  # what a link keeps; not what would end i
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 _CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_HARMLESS_LINK = re.compile(
+    r"https?:|(?!//|[a-z][a-z\d+.-]*:)", re.IGNORECASE
+)  # to the web, or a file
 
 
 def conversation_markdown(name: str, exchanges: Sequence[Exchange]) -> str:
@@ -36,7 +41,7 @@ def conversation_markdown(name: str, exchanges: Sequence[Exchange]) -> str:
     parts = [f"# {_plain(name)}"]
     for exchange in exchanges:
         parts += _write_exchange(exchange)
-    return "\n\n".join(parts) + "\n"
+    return show_hidden("\n\n".join(parts)) + "\n"
 
 
 def _write_exchange(exchange: Exchange) -> Iterator[str]:
@@ -120,7 +125,7 @@ def _is_harmless(text: str) -> bool:
     for token in _flatten(_reader().parse(text)):
         if token.type in ("html_block", "html_inline", "image"):
             return False
-        if urlsplit(str(token.attrGet("href") or "")).scheme not in ("", "http", "https"):
+        if not _HARMLESS_LINK.match(str(token.attrGet("href") or "")):
             return False
     return True
 

@@ -16,6 +16,7 @@ from app.abstention import missing_words
 from app.claims import find_doubts
 from app.events import Answer, Delta, Mode, Usage
 from app.llm import Call, chat_model_name, stream_text
+from app.redacted_stream import redact_stream
 from data_tools.errors import LanguageModelError
 from retrieval import citations
 from retrieval.citations import Citation
@@ -114,14 +115,14 @@ def _sum_if_counted(counts: Sequence[int | None]) -> int | None:
 
 
 def ask(chat: "BaseChatModel", messages: Sequence[Message], call: Call) -> Generator[str]:
-    """Stream a model's answer to messages; closing this stops the model.
+    """Stream a model's answer to messages, without secrets; closing this stops the model.
 
     :raises LanguageModelError: it does not answer, or breaks off.
     """
     from langchain_core.messages import convert_to_messages
 
     spoken = convert_to_messages([dict(message) for message in messages])
-    with closing(stream_text(chat, spoken, call)) as pieces:
+    with closing(redact_stream(stream_text(chat, spoken, call))) as pieces:
         yield from pieces
 
 

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from app.commands import count, print_json
 from app.evaluation_table import print_table
+from data_tools.drafts import whole_file
 from data_tools.errors import QuestionSetError, StorageError
-from data_tools.storage import storage_errors
 from retrieval.evaluate import METRICS, Evaluation, compare, evaluate, missing_gold
 from retrieval.index import CodeIndex
 from retrieval.metrics import separation
@@ -245,11 +245,5 @@ def _question_lines(
 
 def write_whole(file: Path, parts: Iterable[bytes]) -> None:
     """Write a file whole or not at all."""
-    partial = file.with_name(f"{file.name}.partial")
-    with storage_errors(file.parent):
-        try:
-            with partial.open("wb") as stream:
-                stream.writelines(parts)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(file) as draft, draft.open("wb") as stream:
+        stream.writelines(parts)

@@ -1,7 +1,7 @@
 """The evidence beside an answer, as HTML: passages with numbered lines, the cited ones marked.
 
 A citation in an answer leads to its line here by a plain anchor. Pure functions; every text of a
-repository is escaped.
+repository is escaped, and what cannot be seen in it is shown.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from app.conversation import Exchange, check
 from app.highlight import plain_lines
 from data_tools.chunk import Chunk
+from data_tools.hidden_text import show_on_one_line
 from data_tools.languages import BY_NAME, Kind
 from retrieval.citations import Citation
 from retrieval.search import Hit
@@ -24,6 +25,7 @@ HOSTS = {
     "gitea": "Gitea",
 }
 SHORT_COMMIT = 7  # characters
+REL = "noopener noreferrer"  # of links out: no page learns which one they were clicked on
 OPEN_PASSAGES = 2  # shown unfolded before it is known which ones are cited
 
 # Seen on narrow screens only, where the answer is above the evidence.
@@ -78,6 +80,11 @@ def anchor(number: int, passage: int, line: int | None = None) -> str:
 def count_of(number: int, noun: str) -> str:
     """Write a count with its noun."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def name_html(name: str) -> str:
+    """Write the name of a file, a symbol or a repository as HTML that shows all of it."""
+    return escape(show_on_one_line(name))
 
 
 def is_web(address: str | None) -> bool:
@@ -180,13 +187,14 @@ def _passage_html(
         for line, html in enumerate(source, chunk.start_line)
     )
     about = " › ".join(filter(None, [chunk.repo if look.name_repository else "", chunk.symbol]))
+    about = name_html(about)
     return (
         f'<details class="passage{" cited" if citations else ""}"{_place_data(hit)} '
         f'id="{anchor(*place)}"{" open" * is_open}><summary><b class="number">{place[1]}</b>'
-        f'<span class="path">{escape(folder + slash).replace("/", "/<wbr>")}'
-        f"<strong>{escape(name)}</strong></span>"
+        f'<span class="path">{name_html(folder + slash).replace("/", "/<wbr>")}'
+        f"<strong>{name_html(name)}</strong></span>"
         f'<span class="lines">{_say_lines(chunk.start_line, chunk.end_line)}</span></summary>'
-        f'<div class="about"><span class="symbol" title="{escape(about)}">{escape(about)}</span>'
+        f'<div class="about"><span class="symbol" title="{about}">{about}</span>'
         f"{_permalinks_html(place, hit, citations)}</div>{_doubts_html(citations, doubts)}"
         f'<pre class="source {kind}"><code>{lines}</code></pre></details>'
     )
@@ -200,7 +208,7 @@ def _doubts_html(citations: Sequence[Citation], doubts: Mapping[Citation, Sequen
     notes = []
     for citation in citations:
         if names := dict.fromkeys(doubts.get(citation, ())):
-            quoted = ", ".join(f"<code>{escape(name)}</code>" for name in names)
+            quoted = ", ".join(f"<code>{name_html(name)}</code>" for name in names)
             lines = _say_lines(citation.start_line, citation.end_line)
             notes.append(f'<p class="doubt">The answer cites {lines} for {quoted}: not there.</p>')
     return "".join(notes)
@@ -223,7 +231,7 @@ def _place_data(hit: Hit) -> str:
 def _permalinks_html(place: tuple[int, int], hit: Hit, citations: Sequence[Citation]) -> str:
     links = [
         f'<button type="button" class="open-file" data-place="#{anchor(*place)}" '
-        f'aria-label="Open {escape(hit.chunk.path)} at these lines">Open the file</button>'
+        f'aria-label="Open {name_html(hit.chunk.path)} at these lines">Open the file</button>'
     ]
     links += [
         _link_html(citation.url, f"cited {_say_lines(citation.start_line, citation.end_line)}")
@@ -243,7 +251,7 @@ def _permalinks_html(place: tuple[int, int], hit: Hit, citations: Sequence[Citat
 def _link_html(address: str, text: str) -> str:
     if not is_web(address):
         return ""
-    return f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(text)}</a>'
+    return f'<a href="{escape(address)}" target="_blank" rel="{REL}">{escape(text)}</a>'
 
 
 def _say_lines(start: int, end: int) -> str:

@@ -129,7 +129,7 @@
     const title = make("h2", {}, folder, make("strong", { textContent: path.slice(folder.length) }));
     const links = make("div", { className: "actions" }, copyButton);
     if (url) {
-      const host = make("a", { href: url, target: "_blank", rel: "noopener", textContent: "Open on its host" });
+      const host = make("a", { href: url, target: "_blank", rel: "noopener noreferrer", textContent: "Open on its host" });
       links.append(host);
     }
     const root = make("section", { id: "viewer" }, make("header", {}, back, title, links), status, scroller);

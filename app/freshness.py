@@ -45,5 +45,11 @@ class Freshness:
             answer = str(error)
         finally:
             with self._lock:
+                now_s = time.monotonic()
+                self._known = {  # of commits that were indexed once, nobody asks any more
+                    other: known
+                    for other, known in self._known.items()
+                    if now_s - known[1] <= 2 * REMEMBERED_S
+                }
                 self._known[key] = (answer, time.monotonic())
                 self._asking.discard(key)

@@ -1,7 +1,8 @@
 """Source code as lines of highlighted HTML, by Pygments.
 
 Colours are left to `web.css`: tokens only get classes, so that light and dark differ by style
-alone. All text is escaped. Code that is too long or that no lexer reads stays plain.
+alone. All text is escaped, and what cannot be seen in it is shown: text that is turned round would
+read as another program than it is. Code that is too long or that no lexer reads stays plain.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from html import escape
 from typing import Any
 
 from data_tools.chunk import Chunk
+from data_tools.hidden_text import show_hidden
 from data_tools.text import split_lines
 
 MAX_CHARS = 100_000  # lexers read about a megabyte a second, and a person waits
+PASSAGE_CHARS = 8_000  # longer texts are files, of which fewer are remembered
 MAX_LINE_CHARS = 2_000  # longer lines are data, and slow to match
 CLASS_PREFIX = "hl-"
 MARKS = ('"""', "'''", "```", "~~~")  # what opens and closes a text of several lines alike
@@ -51,17 +54,20 @@ def _ends_inside(text: str) -> bool:
 
 def plain_lines(text: str) -> tuple[str, ...]:
     """Return what `highlight_lines` does, with no colours and in no time."""
-    return tuple(escape(line.rstrip("\r\n")) for line in split_lines(text))
+    return tuple(escape(line.rstrip("\r\n")) for line in split_lines(show_hidden(text)))
 
 
-@lru_cache(maxsize=1_024)  # the passages of a hundred people who ask at once
 def highlight_lines(text: str, language: str) -> tuple[str, ...]:
     """Highlight code.
 
     :param language: of `data_tools.languages`, or any name that Pygments knows.
     :return: safe HTML for each line of `split_lines(text)`, without newlines; each stands alone.
     """
-    lines = [line.rstrip("\r\n") for line in split_lines(text)]
+    return (_passages if len(text) <= PASSAGE_CHARS else _files)(text, language)
+
+
+def _highlight(text: str, language: str) -> tuple[str, ...]:
+    lines = [line.rstrip("\r\n") for line in split_lines(show_hidden(text))]
     if len(text) <= MAX_CHARS and all(len(line) <= MAX_LINE_CHARS for line in lines):
         import pygments
 
@@ -70,6 +76,10 @@ def highlight_lines(text: str, language: str) -> tuple[str, ...]:
         if len(highlighted) == len(lines):
             return tuple(highlighted)
     return plain_lines(text)
+
+
+_passages = lru_cache(maxsize=1_024)(_highlight)  # of a hundred people who ask at once
+_files = lru_cache(maxsize=64)(_highlight)  # each may take ten times its size in memory
 
 
 @cache
@@ -87,6 +97,7 @@ def _lexer(language: str) -> Any:  # noqa: ANN401
 
 @cache
 def _formatter() -> Any:  # noqa: ANN401
-    from pygments.formatters import HtmlFormatter
+    # By its module: the package makes its names when it is loaded, which another thread may see.
+    from pygments.formatters.html import HtmlFormatter
 
     return HtmlFormatter(nowrap=True, classprefix=CLASS_PREFIX)

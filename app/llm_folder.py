@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_tools.errors import LanguageModelError
+from data_tools.errors import LanguageModelError, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +48,8 @@ def load_folder(source: str, *, temperature: float, max_tokens: int) -> "LocalCh
     except LanguageModelError:
         raise
     except Exception as error:  # the boundary: transformers raises a dozen kinds
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise LanguageModelError(
-            f"{source} cannot be loaded: {reason}: save it anew, or choose another model"
+            f"{source} cannot be loaded: {reason_of(error)}: save it anew, or choose another model"
         ) from error
     _set_generation(model, tokenizer, temperature)
     name = source if is_name else folder.resolve().name

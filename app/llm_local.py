@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
 from data_tools.errors import LanguageModelError
+from retrieval.fence import break_tokens, steering_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -84,10 +85,15 @@ class LocalChatModel(BaseChatModel):
         """
         from jinja2 import TemplateError
 
+        steering = steering_tokens(self.tokenizer)
+        spoken = [
+            {"role": message["role"], "content": break_tokens(message["content"], steering)}
+            for message in convert_to_openai_messages(messages)
+        ]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    convert_to_openai_messages(messages),
+                    spoken,
                     tokenize=False,
                     add_generation_prompt=True,
                     enable_thinking=False,  # Qwen3's switch; other templates ignore it

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from app.logs import name_request
 from app.stopping import cut_on_stop
 from data_tools.errors import LanguageModelError
+from data_tools.privacy import tell_no_more
 
 if TYPE_CHECKING:
     import openai
@@ -104,7 +106,7 @@ class Server:
             "timeout": http_options["timeout"],
             "max_retries": 0,
             "http_client": openai.DefaultHttpxClient(
-                **http_options, event_hooks={"request": [cut_on_stop]}
+                **http_options, event_hooks={"request": [cut_on_stop, name_request, tell_no_more]}
             ),
         }
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from app.commands import count
 from data_tools.docstrings import find_definitions
+from data_tools.drafts import replace_folder
 from data_tools.errors import SourceError, StorageError
 from data_tools.languages import BY_NAME, Kind
 from data_tools.pairs import Pair, is_test, mask_lines, mine_pairs
@@ -200,7 +201,7 @@ def _write(
         write_corpus(files, _masks(questions), folder)
         repository = snapshot.repository
         (folder / MARKER).write_text(f"{repository.name} at {repository.commit}\n", "utf-8")
-        _replace(corpus, folder)
+        replace_folder(corpus, folder, corpus.with_name(f".{corpus.name}.old"))
         file.replace(out)
 
 
@@ -216,19 +217,6 @@ def _draft(place: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
             if draft.is_file():
                 draft.unlink()
-
-
-def _replace(corpus: Path, folder: Path) -> None:
-    """Put `folder` in the place of `corpus`; if that fails, leave what was there."""
-    with _draft(corpus.with_name(f".{corpus.name}.old")) as aside:
-        if corpus.exists():
-            corpus.rename(aside)
-        try:
-            folder.rename(corpus)
-        except OSError:
-            if aside.exists():
-                aside.rename(corpus)
-            raise
 
 
 def write_corpus(files: Iterable[SourceFile], masks: Masks, folder: Path) -> None:

@@ -1,12 +1,26 @@
-"""What the tools of `app.mcp_tools` return: their schemas are what an agent is told."""
+"""What the tools of `app.mcp_tools` return: their schemas are what an agent is told.
 
-from pydantic import BaseModel, ConfigDict
+An agent reads what repositories hold, so what a person could not see in it is shown to both.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from data_tools.hidden_text import show_hidden
 
 
 class Result(BaseModel):
     """What a tool returns: its fields' docstrings are part of the schema."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _show_hidden(cls, value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, tuple):
+            return tuple(map(cls._show_hidden, value))
+        return show_hidden(value) if isinstance(value, str) else value
 
 
 class Passage(Result):

@@ -6,45 +6,42 @@ must address the server by a name it knows: a web page that a browser was lured 
 """
 
 import argparse
-import hmac
 import importlib.metadata
 import inspect
-import os
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from app.api_guard import is_loopback
+from app.access import TOKEN_VARIABLE, Access, find_access
+from app.api_guard import Guard
+from app.logs import LogOptions, configure_logs
 from app.mcp_tools import CodeTools
-from data_tools.errors import CodeQAError, PortInUseError
+from app.request_log import RequestLog
+from data_tools.errors import CodeQAError, TokenError
 from retrieval.index import CodeIndex
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
-TOKEN = "CODEQA_TOKEN"  # the environment variable
 
 
 def run_mcp(options: argparse.Namespace) -> None:
     """Serve an index to coding agents until they close the connection, or Ctrl-C."""
     from app.llm import open_chat_model
 
+    configure_logs(LogOptions(options.log_json, options.log_questions))
     with CodeIndex.open(options.index) as index:
         chat = open_chat_model(options.llm, model=options.model, timeout_s=options.timeout)
         server = make_server(CodeTools(index, chat))
         if options.http:
-            serve_http(server, options.host, options.port, allowed_hosts=options.allow_host)
+            access = find_access(options.host, options.token_file)
+            serve_http(server, options.host, options.port, access, options.allow_host)
         else:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is lost, and reading cannot wait
             if sys.stdin.isatty():
@@ -100,24 +97,26 @@ class _Server(MCPServer):
 
 
 def serve_http(
-    server: MCPServer, host: str, port: int, *, allowed_hosts: Sequence[str] = ()
+    server: MCPServer, host: str, port: int, access: Access | None, allowed_hosts: Sequence[str]
 ) -> None:
-    """Serve at `http://HOST:PORT/mcp` until Ctrl-C; where a token is set, it is asked for.
+    """Serve at `http://HOST:PORT/mcp` until Ctrl-C.
 
     :param port: 0 picks a free one; the address is printed on stderr.
+    :param access: whose token is asked for; it must be one that clients can be configured with.
     :param allowed_hosts: names that clients address the server by, besides `host`.
-    :raises PortInUseError: the port is taken, or the host is not this machine's, or it can be
-        reached from others and there is no token.
+    :raises TokenError: others reach the host, and nobody named a token.
+    :raises PortInUseError: the port is taken, or the host is not this machine's.
     """
     from app.server import Server
 
-    token = os.environ.get(TOKEN, "")
-    if not token and not is_loopback(host):
-        raise PortInUseError(
-            f"whoever reaches {host} could read the index: set {TOKEN} to a secret that clients "
-            "send as `Authorization: Bearer …`, or leave out --host"
+    if access is not None and access.made:
+        raise TokenError(
+            f"whoever reaches {host} could read the index: set {TOKEN_VARIABLE} to a secret that "
+            "clients send as `Authorization: Bearer …`, or leave out --host"
         )
-    running = Server(make_app(server, [host, *allowed_hosts], token), host=host, port=port)
+    inner = make_app(server, [host, *allowed_hosts])
+    guarded = Guard(inner, host=host, access=access, names=allowed_hosts)
+    running = Server(RequestLog(guarded), host=host, port=port)
     print(f"Agents connect to {running.url}/mcp (Ctrl-C stops it)", file=sys.stderr, flush=True)
     try:
         running.wait()
@@ -125,15 +124,14 @@ def serve_http(
         running.close()
 
 
-def make_app(server: MCPServer, hosts: Sequence[str], token: str) -> ASGIApp:
+def make_app(server: MCPServer, hosts: Sequence[str]) -> ASGIApp:
     """Make the ASGI application that serves `/mcp`.
 
     :param hosts: names that it answers to; this machine's own are among them anyway.
-    :param token: what clients must send; empty for none.
     """
     names = [f"[{host}]" if ":" in host else host for host in hosts]
     names += ["127.0.0.1", "localhost", "[::1]"]
-    app: Starlette = server.streamable_http_app(
+    return server.streamable_http_app(
         transport_security=TransportSecuritySettings(
             allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
             allowed_origins=[
@@ -144,24 +142,3 @@ def make_app(server: MCPServer, hosts: Sequence[str], token: str) -> ASGIApp:
             ],
         )
     )
-    return _BearerToken(app, token) if token else app
-
-
-class _BearerToken:
-    """Answers 401 to whoever does not send the token."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] == "http" and not hmac.compare_digest(sent, self._expected):
-            refusal = JSONResponse(
-                {"error": f"send the server's {TOKEN} as `Authorization: Bearer …`"},
-                status_code=401,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-            await refusal(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)

@@ -16,6 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from app.answer import answer
+from app.answer_log import logged
 from app.events import Answer, Delta, Event, EvidenceFound
 from app.mcp_results import (
     CitedAnswer,
@@ -174,7 +175,7 @@ class CodeTools:
             path_glob=path,
         )
         progress = _Progress(context)
-        with closing(events):  # a client that gives up stops the model
+        with closing(logged(events, question)) as events:  # a client that gives up stops the model
             for event in events:
                 anyio.from_thread.check_cancelled()
                 progress.tell(event)
@@ -213,7 +214,7 @@ class CodeTools:
 
     def _newest(self) -> CodeIndex:
         try:
-            self._index.refresh()
+            self._index = self._index.newest()
         except CodeQAError as error:  # what was open before still answers
             log.warning("a newer index cannot be read: %s", error)
         return self._index

@@ -12,10 +12,12 @@ from typing import Any
 import gradio as gr
 
 from app.freshness import Freshness
+from app.rate_limits import RateLimits
 from app.repositories_html import jobs_html, repositories_html
 from app.workspace import Workspace
 from data_tools.errors import CodeQAError
 
+CHANGES = ("update", "update-all", "remove")  # what counts as work
 POLL_S = 1.0  # while something is going on
 SCRIPT = Path(__file__).with_name("repositories.js")
 HEAD = (
@@ -29,12 +31,14 @@ Updates = dict[Any, Any]
 class RepositoriesPanel:
     """The widgets of the panel, and what happens when they are used."""
 
-    def __init__(self, workspace: Workspace, *, on_loopback: bool) -> None:
+    def __init__(self, workspace: Workspace, rates: RateLimits, *, on_loopback: bool) -> None:
         """Make a panel; call `lay_out`, then `connect`, where the page's blocks are made.
 
+        :param rates: how often somebody may change what is indexed.
         :param on_loopback: only people at this machine see the page, so they may add its folders.
         """
         self._workspace = workspace
+        self._rates = rates
         self._on_loopback = on_loopback
         self._freshness = Freshness()
 
@@ -80,20 +84,24 @@ class RepositoriesPanel:
         self.listing.click(self.act, None, shown, **quiet)
         self.timer.tick(self.refresh, None, [self.jobs, self.listing, self.timer], **quiet)
 
-    def add(self, spec: str) -> Updates:
+    def add(self, spec: str, request: gr.Request) -> Updates:
         """Begin to add what was typed."""
         try:
+            self._rates.check("repositories", _person(request))
             self._workspace.add(spec, remote_only=not self._on_loopback)
         except CodeQAError as error:
             return self.refresh() | {self.problem: _problem_html(str(error))}
         return self.refresh() | {self.problem: "", self.spec: ""}
 
-    def act(self, event: gr.EventData) -> Updates:
+    def act(self, event: gr.EventData, request: gr.Request) -> Updates:
         """Do what a button of the list or of the job says."""
         problem = ""
-        name = str(event._data.get("name", ""))
+        wanted = event._data if isinstance(event._data, dict) else {}
+        name, what = str(wanted.get("name", "")), wanted.get("do")
         try:
-            match event._data.get("do"):
+            if what in CHANGES:
+                self._rates.check("repositories", _person(request))
+            match what:
                 case "update":
                     self._workspace.update(name)
                 case "update-all":
@@ -113,12 +121,18 @@ class RepositoriesPanel:
             index.manifest.repositories if index else (),
             index.skipped if index else lambda _: (),
             self._freshness.behind,
+            index.redacted if index else lambda _: (),
         )
         return {
             self.jobs: jobs_html(self._workspace.status, jobs, self._workspace.report),
             self.listing: listing,
             self.timer: gr.Timer(active=bool(jobs) or self._freshness.asking),
         }
+
+
+def _person(request: gr.Request) -> str:
+    """Who asks, as the guard has told."""
+    return str(request.state.person)
 
 
 def _problem_html(text: str) -> str:

@@ -17,7 +17,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.conversation import Question, Thumb, Vote
+from app.api_errors import retry_after
+from app.conversation import Conversation, Question, Thumb, Vote
 from app.conversation_markdown import conversation_markdown
 from app.desk import Desk
 from app.events import Strategy
@@ -27,7 +28,7 @@ from app.page_start import PageStart, evidence_renderer
 from app.render_conversations import conversations_html
 from app.render_exchange import parts_of
 from app.workspace import Workspace
-from data_tools.errors import CodeQAError
+from data_tools.errors import BusyError, CodeQAError
 
 COOKIE = "codeqa_owner"
 COOKIE_AGE_S = 400 * 24 * 3600  # browsers keep none for longer
@@ -135,6 +136,7 @@ def _add_reading(
                 max_age=COOKIE_AGE_S,
                 httponly=True,
                 samesite="strict",
+                secure=request.url.scheme == "https",
             )
         return response
 
@@ -154,19 +156,22 @@ def _add_reading(
         conversation_id: str, owner: Annotated[str, Depends(require_owner)], shown: str = ""
     ) -> Response:
         """Stream what to show of a conversation until nothing of it runs."""
+        states = desk.follow(owner, conversation_id)
         with _explained():
-            await asyncio.to_thread(desk.snapshot, owner, conversation_id)
+            first = await anext(states)  # before the reply begins: a refusal has a status
         patches = Patches(evidence_of, shown or None)
 
         async def lines() -> AsyncIterator[str]:
             pace.followers += 1
             try:
-                async with aclosing(desk.follow(owner, conversation_id)) as steps:
-                    async for exchanges in steps:
+                async with aclosing(states):
+                    exchanges: Conversation | None = first
+                    while exchanges is not None:
                         if patch := await patches.make_soon(exchanges):
                             yield json.dumps(patch, ensure_ascii=False) + "\n"
                         if patches.only_text:
                             await asyncio.sleep(pace.pause_s(patches.cost_s))
+                        exchanges = await anext(states, None)
             finally:
                 pace.followers -= 1
 
@@ -263,6 +268,8 @@ def _explained() -> Iterator[None]:
         yield
     except KeyError as error:
         raise HTTPException(404, "there is no such conversation here any more") from error
+    except BusyError as error:
+        raise HTTPException(429, str(error), {"Retry-After": retry_after(error)}) from error
     except CodeQAError as error:
         raise HTTPException(409, str(error)) from error
 

@@ -102,6 +102,6 @@ def _begin_large(cost: Cost) -> str:
     return cost.text[:1].upper() + cost.text[1:]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # an index that is remembered here stays in memory
 def _draw_examples(index: CodeIndex, created_at: float) -> list[str]:
     return draw_examples(index)

@@ -6,6 +6,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from data_tools.hidden_text import show_hidden
 from data_tools.progress import Progress
 
 _LABELS = {
@@ -71,7 +72,9 @@ class ProgressBar:
         if is_step and not sys.stderr.isatty():
             return
         erase = "\x1b[K" if sys.stderr.isatty() else ""  # of a longer line that was here
-        print(message + erase, end="\r" if is_step else "\n", file=sys.stderr, flush=True)
+        print(
+            show_hidden(message) + erase, end="\r" if is_step else "\n", file=sys.stderr, flush=True
+        )
 
     def _advance(self, progress: Progress) -> None:
         if progress.stage != self._stage or self._bar is None:

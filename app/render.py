@@ -7,7 +7,7 @@ another host but links that a person clicks.
 from collections.abc import Sequence
 from html import escape
 
-from app.evidence import SHORT_COMMIT, count_of, is_web
+from app.evidence import REL, SHORT_COMMIT, count_of, is_web, name_html
 from app.icons import icon
 from app.workspace import Status
 from data_tools.progress import Progress
@@ -42,10 +42,10 @@ def mode_html(model: str | None) -> str:
 
 def _repository_html(record: RepositoryRecord) -> str:
     at = "uncommitted files" if record.commit == WORKTREE else record.commit[:SHORT_COMMIT]
-    name = f"<strong>{escape(record.name)}</strong> <code>{escape(at)}</code>"
+    name = f"<strong>{name_html(record.name)}</strong> <code>{escape(at)}</code>"
     if record.web_url and is_web(record.web_url):
         address = escape(f"{record.web_url}")
-        name = f'<a href="{address}" target="_blank" rel="noopener">{name}</a>'
+        name = f'<a href="{address}" target="_blank" rel="{REL}">{name}</a>'
     counts = f"{count_of(record.files, 'file')}, {count_of(record.chunks, 'passage')}"
     return f'{name} <span class="counts">{counts}</span>'
 
@@ -115,7 +115,7 @@ def welcome_html(status: Status, names: Sequence[str], examples: Sequence[str] =
     :param examples: questions to click.
     """
     if names:
-        about = " or ".join(f"<em>{escape(name)}</em>" for name in names[:3])
+        about = " or ".join(f"<em>{name_html(name)}</em>" for name in names[:3])
         title = f"Ask about {about}" if len(names) <= 3 else "Ask about your code"
         buttons = "".join(
             f'<button type="button" class="example" data-ask="{escape(question)}">'

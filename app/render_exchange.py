@@ -10,7 +10,7 @@ from html import escape
 
 from app.conversation import Draft, Exchange, check
 from app.events import Answer, Step
-from app.evidence import anchor, count_of
+from app.evidence import anchor, count_of, name_html
 from app.growing_answer import link_citations
 from app.icons import icon
 from app.markdown import cut_half_citation, render_blocks
@@ -105,7 +105,7 @@ class LinkOf:
 
     def __call__(self, citation: Citation) -> str:
         """Render a citation."""
-        name = escape(citation.label.rpartition("/")[2])
+        name = name_html(citation.label.rpartition("/")[2])
         place = anchor(self._number, citation.passage, citation.start_line)
         title, kind, mark = citation.label, "citation", ""
         if names := self._doubts.get(citation):
@@ -113,7 +113,7 @@ class LinkOf:
             title, kind = f"{citation.label}. {doubt}", "citation doubted"
             mark = f'<span class="hidden">. {escape(doubt)}</span>'
         return (
-            f'<a class="{kind}" href="#{place}" title="{escape(title)}">'
+            f'<a class="{kind}" href="#{place}" title="{name_html(title)}">'
             f"<b>{citation.passage}</b>{name}{mark}</a>"
         )
 
@@ -227,7 +227,7 @@ def _doubts(answer: Answer | None) -> Iterator[str]:
         quoted = ", ".join(f"<code>{escape(name)}</code>" for name in names)
         yield (
             f'<p class="doubt" role="note"><strong>In doubt:</strong> the lines cited as '
-            f"<b>{citation.passage}</b> {escape(citation.label)} do not hold {quoted}</p>"
+            f"<b>{citation.passage}</b> {name_html(citation.label)} do not hold {quoted}</p>"
         )
 
 

@@ -9,17 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
-from app.evidence import SHORT_COMMIT, count_of, is_web
+from app.evidence import REL, SHORT_COMMIT, count_of, is_web, name_html
 from app.render import say_step
 from app.workspace import Job, JobReport, Status
 from data_tools.progress import Progress
+from data_tools.secrets import FileSecrets, say_redacted
 from data_tools.sources import WORKTREE, SkippedFile, is_site, plain_location
 from retrieval.generations import RepositoryRecord
 
 Behind = int | str | None  # commits; or why that is not known; None where no one can tell
 
 MAX_SKIPPED = 50  # files named for one reason
-_NUMBERS = re.compile(r" \([^)]*(?:\d|://)[^)]*\)")  # sizes, addresses: set equal reasons apart
+# Sizes and addresses, which set equal reasons apart.
+_NUMBERS = re.compile(r" \((?=[^()]*?(?:\d|://))[^()]*\)")
 
 ASKING = "asking…"
 
@@ -28,16 +30,23 @@ def repositories_html(
     records: Sequence[RepositoryRecord],
     skipped: Callable[[str], Sequence[SkippedFile]],
     behind: Callable[[RepositoryRecord], Behind],
+    redacted: Callable[[str], Sequence[FileSecrets]] = lambda _: (),
 ) -> str:
     """Render the list of repositories.
 
     :param skipped: the files of a repository that are not indexed.
+    :param redacted: the files of a repository that secrets were taken out of.
     :param behind: how many commits the index lacks.
     """
     if not records:
         return "<p>Nothing is indexed yet.</p>"
     rows = "".join(
-        _row_html(record, skipped(record.name), behind(record), is_only=len(records) == 1)
+        _row_html(
+            record,
+            _skipped_html(skipped(record.name)) + _redacted_html(record, redacted(record.name)),
+            behind(record),
+            is_only=len(records) == 1,
+        )
         for record in records
     )
     update_all = ""
@@ -77,18 +86,17 @@ def _say_report(report: JobReport) -> str:
     parts = [
         f"{record.name}: {count_of(record.files, 'file')}, {count_of(record.chunks, 'passage')}, "
         f"{count_of(record.skipped, 'file')} skipped"
+        + (f", {say_redacted(record.redacted)}" if record.redacted else "")
         for record in report.records
     ]
     return f"{'; '.join(parts)}. {count_of(report.embedded, 'passage')} embedded {time}."
 
 
-def _row_html(
-    record: RepositoryRecord, skipped: Sequence[SkippedFile], behind: Behind, *, is_only: bool
-) -> str:
+def _row_html(record: RepositoryRecord, details: str, behind: Behind, *, is_only: bool) -> str:
     name = escape(record.name)
-    title = f"<strong>{name}</strong>"
+    title = f"<strong>{name_html(record.name)}</strong>"
     if record.web_url and is_web(record.web_url):
-        link = f'href="{escape(record.web_url)}" target="_blank" rel="noopener"'
+        link = f'href="{escape(record.web_url)}" target="_blank" rel="{REL}"'
         title = f"<a {link}>{title}</a>"
     at = "uncommitted files" if record.commit == WORKTREE else record.commit[:SHORT_COMMIT]
     remove = (
@@ -104,7 +112,7 @@ def _row_html(
         f"Update</button>{remove}</div>"
         f'<p class="location">{escape(plain_location(record.location))}</p>'
         f"<p>{count_of(record.files, 'file')}, {count_of(record.chunks, 'passage')}"
-        f"{_behind_html(record, behind)}</p>{_skipped_html(skipped)}</li>"
+        f"{_behind_html(record, behind)}</p>{details}</li>"
     )
 
 
@@ -128,7 +136,7 @@ def _skipped_html(skipped: Sequence[SkippedFile]) -> str:
     groups = []
     for reason, number in reasons.most_common():
         paths = [file.path for file in skipped if _NUMBERS.sub("", file.reason) == reason]
-        items = "".join(f"<li>{escape(path)}</li>" for path in paths[:MAX_SKIPPED])
+        items = "".join(f"<li>{name_html(path)}</li>" for path in paths[:MAX_SKIPPED])
         rest = len(paths) - MAX_SKIPPED
         more = f"<li>and {rest:,} more</li>" if rest > 0 else ""
         groups.append(
@@ -138,4 +146,19 @@ def _skipped_html(skipped: Sequence[SkippedFile]) -> str:
     return (
         f'<details class="skipped"><summary>{count_of(len(skipped), "file")} skipped</summary>'
         f"{''.join(groups)}</details>"
+    )
+
+
+def _redacted_html(record: RepositoryRecord, secrets: Sequence[FileSecrets]) -> str:
+    if not secrets:
+        return ""
+    items = "".join(
+        f"<li>{name_html(found.path)} ({escape(found.kind)}: {found.count:,})</li>"
+        for found in secrets[:MAX_SKIPPED]
+    )
+    rest = len(secrets) - MAX_SKIPPED
+    more = f"<li>and {rest:,} more</li>" if rest > 0 else ""
+    return (
+        f'<details class="skipped"><summary>{escape(say_redacted(record.redacted))}</summary>'
+        f"<ul>{items}{more}</ul></details>"
     )

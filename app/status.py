@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,12 +10,16 @@ from app.commands import count, print_json
 from data_tools.clone import count_commits_behind
 from data_tools.docs_site import last_read
 from data_tools.errors import CodeQAError
+from data_tools.hidden_text import show_on_one_line
+from data_tools.secrets import FileSecrets, say_redacted
 from data_tools.sources import is_site
 from retrieval.generations import RepositoryRecord
 from retrieval.index import CodeIndex
 
 TOP_REASONS = 10
-_DETAILS = re.compile(r" \([^)]*(?:\d|://)[^)]*\)")  # sizes, addresses: set equal reasons apart
+TOP_FILES = 20  # of those that secrets were taken out of
+# Sizes and addresses, which set equal reasons apart.
+_DETAILS = re.compile(r" \((?=[^()]*?(?:\d|://))[^()]*\)")
 
 
 def print_status(
@@ -82,6 +87,7 @@ def _describe(
         "chunks": record.chunks,
         "languages": dict(index.languages(record.name)),
         "skipped": dict(Counter(_DETAILS.sub("", file.reason) for file in skipped)),
+        "redacted": _by_file(index.redacted(record.name)),
         "behind": behind,
     }
     if read_at is not None:
@@ -91,23 +97,47 @@ def _describe(
     return details
 
 
+def _by_file(secrets: Iterable[FileSecrets]) -> dict[str, dict[str, int]]:
+    """Sort what was redacted by file: path → kind → how many."""
+    files: dict[str, dict[str, int]] = {}
+    for found in secrets:
+        files.setdefault(found.path, {})[found.kind] = found.count
+    return files
+
+
+def _add_up(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    return sum(map(Counter, counts), Counter())
+
+
+def _print_redacted(files: Mapping[str, Mapping[str, int]]) -> None:
+    print(f"  {say_redacted(_add_up(files.values()))} in {count(len(files), 'file')}:")
+    for path, kinds in list(files.items())[:TOP_FILES]:
+        named = ", ".join(f"{kind}: {number:,}" for kind, number in kinds.items())
+        print(show_on_one_line(f"    {path} ({named})"))
+    if len(files) > TOP_FILES:
+        print(f"    and {count(len(files) - TOP_FILES, 'file')} more; see --json")
+
+
 def _print_repository(details: dict[str, Any]) -> None:
     ref = f" ({details['ref']})" if details["ref"] else ""
-    print(f"{details['name']} @ {details['commit'][:12]}{ref}  {details['location']}")
+    head = f"{details['name']} @ {details['commit'][:12]}{ref}  {details['location']}"
+    print(show_on_one_line(head))
     languages = ", ".join(f"{name} {count:,}" for name, count in details["languages"].items())
     print(f"  {count(details['files'], 'file')}, {count(details['chunks'], 'chunk')}: {languages}")
     behind = details["behind"]
     if isinstance(behind, str):
-        print(f"  how far behind is not known: {behind}")
+        print(show_on_one_line(f"  how far behind is not known: {behind}"))
     elif behind is not None:
         print(f"  {count(behind, 'commit')} behind" if behind else "  up to date")
     if "read_at" in details:  # only another crawl could tell what has changed since
         age = datetime.now(UTC) - datetime.fromisoformat(details["read_at"])
         ago = f"{count(age.days, 'day')} ago" if age.days else "today"
         print(f"  read {ago}; `codeqa index` reads it again and embeds what has changed")
+    if details["redacted"]:
+        _print_redacted(details["redacted"])
     if "skipped_files" in details:
         for path, reason in details["skipped_files"].items():
-            print(f"  skipped {path}: {reason}")
+            print(show_on_one_line(f"  skipped {path}: {reason}"))
         return
     reasons = Counter(details["skipped"]).most_common(TOP_REASONS)
     for reason, number in reasons:

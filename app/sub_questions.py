@@ -49,7 +49,7 @@ MIN_PART_WORDS = 3
 _QUESTION_WORD = r"(?:what|where|when|which|who|why|how|is|are|does|do|did|can|could|should|will)\b"
 _BETWEEN_QUESTIONS = re.compile(r"(?<=\?)\s+(?=\w)")
 _AND_ANOTHER = re.compile(
-    rf"(?:,|;)?\s+(?:and|but|or)(?: also| then)?,?\s+(?={_QUESTION_WORD})", re.I
+    rf"(?:[,;]|(?<!\s))\s+(?:and|but|or)(?: also| then)?,?\s+(?={_QUESTION_WORD})", re.I
 )
 _DIFFERENCE = re.compile(
     r"(?:what(?:'s| is| are)? )?(?:the )?(?:main |key )?(?:differences?|relation(?:ship)?) between "

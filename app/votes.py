@@ -17,6 +17,7 @@ from typing import TypedDict
 
 from app.conversation import Exchange
 from data_tools.errors import HistoryError
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.prompt import Message, answer_messages
 
 Z = 1.959964  # quantile of the normal distribution that leaves out 2.5 % on each side
@@ -136,7 +137,7 @@ def preference_pairs(exchanges: Iterable[Exchange]) -> Iterator[PreferencePair]:
         better, worse = (left, right) if exchange.vote == "left" else (right, left)
         chunks = [hit.chunk for hit in better.evidence]
         yield PreferencePair(
-            prompt=answer_messages(better.question, chunks, exchange.history),
+            prompt=answer_messages(better.question, chunks, exchange.history, key=REPEATABLE_KEY),
             chosen=[Message(role="assistant", content=better.text)],
             rejected=[Message(role="assistant", content=worse.text)],
         )

@@ -35,6 +35,7 @@
   const route = (path) => `${base}page/${path}`;
 
   const read = async (answer) => {
+    if (answer.status === 401) location.reload(); // the login has ended: the page asks for the token
     const body = await answer.json().catch(() => ({}));
     if (answer.ok) return body;
     const detail = typeof body.detail === "string" ? body.detail : body.error?.message;

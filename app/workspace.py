@@ -10,17 +10,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from data_tools.errors import CodeQAError, IndexMissingError, SourceError
+from data_tools.errors import BusyError, CodeQAError, IndexMissingError, SourceError
 from data_tools.progress import Progress
-from data_tools.sources import is_remote, plain_location, split_spec
+from data_tools.sources import check_server, is_remote, plain_location, split_spec
 from retrieval.build import BuildReport, choose_embedder
 from retrieval.embed import Embedder
 from retrieval.generations import RepositoryRecord
 from retrieval.index import CodeIndex, index_repositories
+
+MAX_JOBS = 16  # that go on or wait
+JOB_RETRY_S = 30
 
 Ready = Literal["nothing", "words", "everything"]
 Watch = Callable[[Progress], None]
@@ -31,12 +34,13 @@ class Job:
     """What is to be done to the index.
 
     :param what: in words, such as `Adding https://…`, without credentials.
-    :param specs: repositories to read; none brings all of the index up to date.
+    :param specs: repositories to read; none brings all of the index up to date. They may hold
+        credentials, so they are not shown.
     :param remove: names of repositories to take out.
     """
 
     what: str
-    specs: tuple[str, ...] = ()
+    specs: tuple[str, ...] = field(default=(), repr=False)
     remove: tuple[str, ...] = ()
 
 
@@ -121,7 +125,8 @@ class Workspace:
         """Add a repository, a folder or a documentation site, or bring it up to date.
 
         :param remote_only: refuse what lies on this machine.
-        :raises SourceError: it is no repository's address, or lies on this machine.
+        :raises SourceError: it is no repository's address, lies on this machine, or on a server
+            that may not be spoken to.
         """
         location, ref = split_spec(spec)
         if remote_only and (not is_remote(location) or location.startswith("file:")):
@@ -129,6 +134,7 @@ class Workspace:
                 "folders of the server cannot be added from another machine: give the URL of a "
                 "git repository or of a documentation site"
             )
+        check_server(location)
         shown = plain_location(location) + (f"@{ref}" if ref else "")
         self._begin(Job(f"Adding {shown}", (spec.strip(),)))
 
@@ -136,6 +142,7 @@ class Workspace:
         """Bring a repository up to date, or all of them.
 
         :raises SourceError: the index holds none of that name.
+        :raises BusyError: too many changes wait already.
         """
         job = Job("Updating all repositories")
         if name is not None:
@@ -146,6 +153,7 @@ class Workspace:
         """Take a repository out of the index.
 
         :raises SourceError: the index holds none of that name, or nothing else.
+        :raises BusyError: too many changes wait already.
         """
         self._record(name)
         index = self.index()
@@ -200,10 +208,19 @@ class Workspace:
         raise SourceError(f"the index holds no repository {name!r}")
 
     def _begin(self, job: Job, watch: Watch | None = None) -> None:
-        """Put a job at the end of the line; a thread works while there are any."""
+        """Put a job at the end of the line; a thread works while there are any.
+
+        :raises BusyError: the line is too long; a job that is in it already is no other.
+        """
         with self._lock:
             if job in self.jobs:
                 return
+            if len(self.jobs) >= MAX_JOBS:
+                raise BusyError(
+                    f"{MAX_JOBS} changes to the repositories wait already: ask again in "
+                    f"{JOB_RETRY_S} s",
+                    retry_after_s=JOB_RETRY_S,
+                )
             self._jobs.append((job, watch))
             self._status = replace(self._status, building=True, error=None)
             if not self._busy:
@@ -290,7 +307,7 @@ class Workspace:
             model = None if isinstance(self._embedder, str) else self._embedder
             index = CodeIndex.open(self.folder, embedder=model)
         else:
-            index.refresh()
+            index = index.newest()  # answers on their way go on with the one they began with
         with self._lock:
             self._index = index
             ready: Ready = "everything" if index.vectors_ready else "words"

@@ -13,12 +13,12 @@ from itertools import accumulate
 
 from data_tools import headings, syntax
 from data_tools.languages import BY_NAME, Kind
+from data_tools.limits import PARSE_TIMEOUT_S
 from data_tools.sources import SourceFile
 from data_tools.text import split_lines
 
 MAX_CHARS = 1_600  # a chunk's size, but for single lines longer than that
 SMALL_CHARS = 200  # definitions below this join their neighbours; larger ones stand alone
-PARSE_TIMEOUT_S = 2.0  # the largest files that people write by hand take a fifth of it
 MAX_SYMBOLS = 8  # names listed for one chunk
 
 

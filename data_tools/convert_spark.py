@@ -36,7 +36,7 @@ STOP_S = 20.0  # for Spark to end when asked to, before it is made to
 # first. That a task failed, and that a trace follows, tells nothing.
 _OURS = re.compile(rf"{re.escape(errors.__name__)}\.(\w+): (.+)")
 _CAUSE = re.compile(
-    r"ERROR (?!Executor)\w+: (?P<log>.+)|(?P<raised>\w*(?:Error|Exception): (?!Traceback)\S.*)"
+    r"ERROR (?!Executor)\w+: (?P<log>.+)|(?P<raised>\b\w*(?:Error|Exception): (?!Traceback)\S.*)"
 )
 
 

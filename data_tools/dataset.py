@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from data_tools.clone import cache_folder
 from data_tools.drafts import whole_folder
 from data_tools.errors import DatasetError, StorageError
-from data_tools.storage import storage_errors
+from data_tools.storage import open_plain, storage_errors
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.jsonl"
@@ -182,7 +182,8 @@ def read_manifest(folder: Path) -> DatasetManifest:
     """
     file = Path(folder) / MANIFEST
     try:
-        return parse_manifest(file.read_text("utf-8"), str(folder))
+        with open_plain(file) as stream:
+            return parse_manifest(stream.read().decode("utf-8"), str(folder))
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
             f"{folder} is no dataset: it has no readable {MANIFEST}; make one with "
@@ -206,9 +207,12 @@ def parse_manifest(text: str, location: str) -> DatasetManifest:
 
 
 def hash_file(file: Path) -> str:
-    """Return the sha256 of a file."""
+    """Return the sha256 of a file.
+
+    :raises OSError: it cannot be read, or is no plain file.
+    """
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_plain(file) as stream:
         while block := stream.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -8,7 +8,7 @@ says; `#pages=5000` behind it sets the limit. What makes up the crawl stands in
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from data_tools.sources import (
     SourceFile,
     safe_relative_path,
     site_address,
+    without_secrets,
 )
 from data_tools.storage import storage_errors
 from data_tools.web_address import canonical_url, readable_path, scope_of
@@ -63,9 +64,7 @@ def open_site(location: str, *, name: str, report: Callable[[str], None] | None 
             digest = hashlib.sha256("\n".join(f"{f.path}\0{f.sha256}" for f in files).encode())
             commit = digest.hexdigest()[:40]  # as long as git's
             changed_at = memory.note_read(commit)
-    pinned = [
-        SourceFile(f.repo, commit, f.path, f.language, f.text, f.sha256, f.links) for f in files
-    ]
+    pinned = [replace(file, commit=commit) for file in files]
     skipped = [SkippedFile(name, page.url, page.reason) for page in found.skipped]
     repository = Repository(name, location, None, commit, changed_at, found.start)
     return DocsSite(repository, _notice(name, found), (*pinned, *skipped))
@@ -137,7 +136,8 @@ def _name_files(pages: Sequence[Page], name: str, scope: str) -> list[SourceFile
             if line > 1
         ]
         text = page.document.text
-        files[path] = SourceFile(name, "", path, "markdown", text, page.sha256, tuple(links))
+        file = SourceFile(name, "", path, "markdown", text, page.sha256, tuple(links))
+        files[path] = without_secrets(file)
     return [files[path] for path in sorted(files)]
 
 

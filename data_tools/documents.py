@@ -17,6 +17,7 @@ from data_tools.errors import DatasetError
 from data_tools.flatten import MANIFEST as FLATTEN_MANIFEST
 from data_tools.flatten import SUFFIX
 from data_tools.progress import Progress, ReportProgress
+from data_tools.secrets import redact
 from data_tools.sources import WORKTREE, safe_relative_path
 
 REPORT_EVERY = 200  # documents
@@ -77,10 +78,14 @@ class TextDocument:
 
 
 def read_document(document: Document) -> str:
-    """Read the text of a document.
+    """Read the text of a document, without the secrets in it.
 
     :raises DatasetError: it is not there any more, or is not text.
     """
+    return redact(_read(document), document.path).text
+
+
+def _read(document: Document) -> str:
     if document.form == "txt":
         return _read_file(Path(document.location))
     if document.form in ("jsonl", "coqa"):

@@ -21,11 +21,22 @@
     ├── TrackingError          where runs and models are recorded cannot be read or written
     ├── WorseModelError        a tuned model that does less well than the one it was made from
     ├── BusyError              more is asked for at once than can be done
+    ├── TokenError             the token that a server asks for is missing or no secret
     └── PortInUseError         the page cannot be served at the address asked for
 
 The command line prints the message on one line and exits with 1. Wrong arguments from
 Python raise ``ValueError``.
 """
+
+LONGEST_REASON = 200  # characters of what another library says
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one printable line why another library gave up: it may quote a stranger's file."""
+    if type(error).__name__ == "UnpicklingError":  # its advice is to trust the file
+        return "it holds a pickle, and none is loaded"
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return "".join(each if each.isprintable() else "�" for each in line)[:LONGEST_REASON]
 
 
 class CodeQAError(Exception):
@@ -101,7 +112,18 @@ class WorseModelError(CodeQAError):
 
 
 class BusyError(CodeQAError):
-    """More is asked for at once than can be done; it says when to ask again."""
+    """More is asked for at once than can be done; it says when to ask again.
+
+    :ivar retry_after_s: how long to wait, in seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TokenError(CodeQAError):
+    """The token that a server asks for is missing, too short, or cannot be read."""
 
 
 class PortInUseError(CodeQAError):

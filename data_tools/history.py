@@ -15,6 +15,7 @@ import git
 
 from data_tools.docstrings import Definition, find_definitions
 from data_tools.git_commands import open_git
+from data_tools.secrets import redact
 from data_tools.sentences import is_worth_asking, strip_markup
 from data_tools.snapshot import GitSnapshot, read_object
 from data_tools.sources import SourceFile, make_source_file
@@ -107,7 +108,7 @@ def _list_commits(command: git.Git, newest: str, limit: int) -> Iterator[_Commit
     lines = iter(listing.split("\n"))
     for head, subject in zip(lines, lines, strict=False):
         _, sha, *parents = head.split()
-        cleaned = clean_subject(subject)
+        cleaned = clean_subject(redact(subject).text)
         if cleaned and parents:
             yield _Commit(sha, cleaned)
 
@@ -116,7 +117,7 @@ def clean_subject(subject: str) -> str | None:
     """Leave the words of a commit's subject; None if they describe no place in the code."""
     if len(subject) > MAX_SUBJECT_CHARS:
         return None
-    text = _PREFIX.sub("", subject.strip())
+    text = _PREFIX.sub("", " ".join(subject.split()))
     while (shorter := _SUFFIX.sub("", text)) != text:
         text = shorter
     text = strip_markup(text).strip(" .")

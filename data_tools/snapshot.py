@@ -6,10 +6,12 @@ submodules, LFS smudging and symbolic links have no chance to act.
 
 import contextlib
 import re
+import signal
 import subprocess
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 import git
@@ -17,6 +19,8 @@ import git
 from data_tools import filters
 from data_tools.errors import SourceError
 from data_tools.git_commands import disable_filters, open_git
+from data_tools.git_folder import check_git_folder
+from data_tools.limits import LISTING_TIMEOUT_S, MAX_IGNORE_BYTES, RepositoryLimits, too_large
 from data_tools.permalink import web_address
 from data_tools.sources import (
     Repository,
@@ -26,66 +30,106 @@ from data_tools.sources import (
     safe_relative_path,
 )
 
-MAX_FILES = 1_000_000  # of a commit; the largest public repositories hold half a million
+COUNTING_TIMEOUT_S = 20.0  # to see what is not committed, which is only told, not indexed
 OBJECTS_AHEAD = 256  # twice as many requests, of 41 or 65 bytes, must fit a pipe of 64 kB
 _READ_BYTES = 1 << 16
+_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT)  # of older git, where folders are nested deeply
+_ENTRY_BYTES = 300  # of a listing, a file, on average: twice what paths by hand take
 _REF = re.compile(r"^[^\s~^:?*\[\\-][^\s~^:?*\[\\]*$")
 _COMMIT_TIME = re.compile(rb"^committer .*> (\d+) [+-]\d{4}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class GitSnapshot:
-    """A commit of a git repository on this disk, read from its objects.
-
-    :param max_files: a commit that holds more is refused.
-    """
+    """A commit of a git repository on this disk, read from its objects."""
 
     git_folder: Path
     repository: Repository
     notice: str | None = None
-    max_files: int = MAX_FILES
+    limits: RepositoryLimits = field(default_factory=RepositoryLimits.from_environment)
 
     def files(self) -> Iterator[SourceFile | SkippedFile]:
         """Read every file of the commit in the order of their paths.
 
-        :raises SourceError: the repository is damaged, or holds too many files.
+        :raises SourceError: the repository is damaged, or holds more than the limits allow.
         """
+        yield from self.limits.hold(self._read(), self.git_folder)
+
+    def _read(self) -> Iterator[SourceFile | SkippedFile]:
         name = self.repository.name
         with open_git(self.git_folder) as command:
-            entries = self._list_entries(command)
-            ignored = self._ignore_rules(command, entries)
-            reasons = [entry.reason_to_skip() or _ignored(entry.path, ignored) for entry in entries]
-            wanted = [entry.sha for entry, why in zip(entries, reasons, strict=True) if not why]
+            listing = self._list_entries(command)
+            rules = self._ignore_rules(command, listing)
+            # Judged twice rather than kept: a million entries as objects take a gigabyte.
+            wanted = (entry.sha for entry in _entries(listing) if not entry.reason_to_skip(rules))
             with contextlib.closing(read_objects(command, wanted, self.git_folder)) as objects:
-                for entry, reason in zip(entries, reasons, strict=True):
+                for entry in _entries(listing):
+                    reason = entry.reason_to_skip(rules)
                     if reason:
                         yield SkippedFile(name, entry.path, reason)
                     else:
                         yield make_source_file(self.repository, entry.path, next(objects))
 
-    def _list_entries(self, command: git.Git) -> list["_Entry"]:
-        """List the commit's files; a tree can be made to list without end."""
-        process = command.ls_tree("-r", "-l", "-z", self.repository.commit, as_process=True)
-        blocks, count = [], 0
-        while block := process.stdout.read(_READ_BYTES):
-            blocks.append(block)
-            count += block.count(b"\0")
-            if count > self.max_files:
-                raise SourceError(f"{self.git_folder} holds more than {self.max_files:,} files")
+    def _list_entries(self, command: git.Git) -> bytes:
+        """List the commit's files as git does; a tree can be made to list without end."""
+        # The whole tree, also where the configuration says that the work tree begins further up.
+        options = ("--full-tree", "-r", "-l", "-z")
+        process = command.ls_tree(*options, self.repository.commit, as_process=True)
+        listing, count = bytearray(), 0
         try:
-            process.wait()
+            with _ended_after(LISTING_TIMEOUT_S, process) as out_of_time:
+                while block := process.stdout.read(_READ_BYTES):
+                    listing += block
+                    count += block.count(b"\0")
+                    if max(count, len(listing) // _ENTRY_BYTES) > self.limits.files:
+                        number = f"{self.limits.files:,} files"
+                        raise too_large(self.git_folder, number, "CODEQA_MAX_FILES")
+                process.wait()
         except git.CommandError as error:
+            if out_of_time.is_set():
+                raise SourceError(
+                    f"git has listed the files of {self.git_folder} for {LISTING_TIMEOUT_S:g} "
+                    "seconds and is not done; its folders are nested without end"
+                ) from error
+            if error.status in _CRASHES or "tree depth" in str(error.stderr):
+                raise SourceError(
+                    f"git cannot list the files of {self.git_folder}; its folders are nested too "
+                    "deeply"
+                ) from error
             raise _damaged(self.git_folder) from error
-        return [_parse_entry(line) for line in b"".join(blocks).split(b"\0") if line]
+        return bytes(listing)
 
-    def _ignore_rules(self, command: git.Git, entries: list["_Entry"]) -> filters.IgnoreRules:
-        shas = [e.sha for e in entries if e.path == filters.IGNORE_FILE and e.mode != "120000"]
+    def _ignore_rules(self, command: git.Git, listing: bytes) -> filters.IgnoreRules:
+        shas = [
+            entry.sha
+            for entry in _entries(listing)
+            if entry.path == filters.IGNORE_FILE
+            and entry.mode != "120000"
+            and entry.size_bytes <= MAX_IGNORE_BYTES
+        ]
         data = read_object(command, shas[0], self.git_folder) if shas else b""
         return filters.read_ignore_rules(data.decode("utf-8", errors="replace").splitlines())
 
 
-def _ignored(path: str, rules: filters.IgnoreRules) -> str | None:
-    return f"ignored by {filters.IGNORE_FILE}" if rules.match_file(path) else None
+@contextlib.contextmanager
+def _ended_after(seconds: float, process: git.Git.AutoInterrupt) -> Iterator[threading.Event]:
+    """End a process that takes longer; the event says that it was.
+
+    Trees of trees that hold no file can keep git busy for years without a word.
+    """
+    out_of_time = threading.Event()
+
+    def end() -> None:
+        out_of_time.set()
+        process.terminate()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield out_of_time
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True)
@@ -96,34 +140,49 @@ class _Entry:
     sha: str
     size_bytes: int
     path: str
+    in_order: bool = True
 
-    def reason_to_skip(self) -> str | None:
+    def reason_to_skip(self, rules: filters.IgnoreRules) -> str | None:
+        if not self.in_order:
+            return "listed twice or out of order"
         if self.mode == "120000":
             return "symbolic link"
         if self.mode == "160000":
             return "submodule"
         if not safe_relative_path(self.path):
             return "its path is unsafe or not printable text"
-        return filters.reason_to_skip_path(self.path, self.size_bytes)
+        reason = filters.reason_to_skip_path(self.path, self.size_bytes)
+        if reason is None and rules.match_file(self.path):
+            return f"ignored by {filters.IGNORE_FILE}"
+        return reason
 
 
-def _parse_entry(line: bytes) -> _Entry:
-    head, _, path = line.partition(b"\t")
+def _entries(listing: bytes) -> Iterator[_Entry]:
+    """Read a listing; git keeps trees in order, so that what is not was made by other means."""
+    start, last = 0, b""
+    while (end := listing.find(b"\0", start)) >= 0:
+        head, _, path = listing[start:end].partition(b"\t")
+        yield _parse_entry(head, path, in_order=path > last)
+        start, last = end + 1, max(path, last)
+
+
+def _parse_entry(head: bytes, path: bytes, *, in_order: bool) -> _Entry:
     mode, _, sha, size = head.decode().split()
     name = path.decode("utf-8", errors="backslashreplace")
     # Submodules have no size, "-". Objects that are missing, "BAD", are found out when read.
-    return _Entry(mode, sha, int(size) if size.isdecimal() else 1, name)
+    return _Entry(mode, sha, int(size) if size.isdecimal() else 1, name, in_order)
 
 
 def open_local(folder: Path, ref: str | None, *, name: str) -> GitSnapshot:
     """Pin a commit of a repository on this disk; its work tree is not read.
 
-    :raises SourceError: it is empty, damaged, owned by someone else, or lacks `ref`.
+    :raises SourceError: it is empty, damaged, owned by someone else, leads outside, or lacks `ref`.
     """
     check_ref(ref)
+    check_git_folder(folder)
     with open_git(folder) as command:
         commit = _find_commit(command, folder, ref)
-        changed = 0 if ref else _count_uncommitted(command)
+        changed = 0 if ref else _count_uncommitted(command, folder)
         noun = "file is" if changed == 1 else "files are"
         notice = (
             f"{changed:,} new or changed {noun} not committed in {folder}, so not indexed"
@@ -142,7 +201,8 @@ def check_ref(ref: str | None) -> None:
 
     :raises SourceError: it is not one.
     """
-    if ref is not None and (not _REF.match(ref) or ".." in ref or "@{" in ref):
+    strange = ref is not None and (".." in ref or "@{" in ref or not ref.isprintable())
+    if strange or (ref is not None and not _REF.match(ref)):
         raise SourceError(f"not a branch, tag or commit: {ref!r}")
 
 
@@ -158,7 +218,7 @@ def read_object(command: git.Git, sha: str, folder: Path) -> bytes:
 
 
 def read_objects(
-    command: git.Git, shas: Sequence[str], folder: Path
+    command: git.Git, shas: Iterable[str], folder: Path
 ) -> Generator[bytes, None, None]:
     """Read the content of git objects, in order.
 
@@ -170,19 +230,27 @@ def read_objects(
     # GitPython ends the process when the last reference to this goes.
     process = command.cat_file("--batch", as_process=True, istream=subprocess.PIPE)
     try:
-        for start in range(0, len(shas), OBJECTS_AHEAD):
-            first = 0 if start == 0 else start + OBJECTS_AHEAD
-            for sha in shas[first : start + 2 * OBJECTS_AHEAD]:
-                process.stdin.write(f"{sha}\n".encode())
-            process.stdin.flush()
-            for _ in shas[start : start + OBJECTS_AHEAD]:
+        waiting = iter(shas)
+        asked = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
+        while asked:
+            ahead = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
+            for _ in range(asked):
                 header = process.stdout.readline().split()  # sha, type, size; or sha, "missing"
                 data = process.stdout.read(int(header[2]) + 1)  # a newline follows
                 if len(data) != int(header[2]) + 1:
                     raise _damaged(folder)
                 yield data[:-1]
+            asked = ahead
     except (IndexError, ValueError, OSError) as error:
         raise _damaged(folder) from error
+
+
+def _ask_for(process: git.Git.AutoInterrupt, shas: Iterable[str]) -> int:
+    """Ask for objects, without waiting for them; return for how many."""
+    lines = [f"{sha}\n".encode() for sha in shas]
+    process.stdin.write(b"".join(lines))
+    process.stdin.flush()
+    return len(lines)
 
 
 def commit_time(command: git.Git, commit: str, folder: Path) -> int:
@@ -224,22 +292,25 @@ def _find_commit(command: git.Git, folder: Path, ref: str | None) -> str:
     return commit
 
 
-def _count_uncommitted(command: git.Git) -> int:
+def _count_uncommitted(command: git.Git, folder: Path) -> int:
     """Count changed files, most of them by their times and sizes alone.
 
-    Submodules are left out, because git would run `git status` in them.
+    Submodules are left out, because git would run `git status` in them. A work tree can hold what
+    git waits for, such as a pipe called `.gitignore`: after some time nothing is counted.
     """
     if command.rev_parse("--is-bare-repository") == "true":
         return 0
     disable_filters(command)  # git compares the content of what changed this very second
+    command.update_environment(GIT_WORK_TREE=str(folder))  # whatever its configuration says
     options = ("--name-only", "-z", "--ignore-submodules=all")
+    limit = {"kill_after_timeout": COUNTING_TIMEOUT_S}
     try:
         listings = (
-            command.diff_files(*options),
-            command.diff_index(*options, "--cached", "HEAD"),
-            command.ls_files("--others", "--exclude-standard", "-z"),
+            command.diff_files(*options, **limit),
+            command.diff_index(*options, "--cached", "HEAD", **limit),
+            command.ls_files("--others", "--exclude-standard", "-z", **limit),
         )
-    except git.CommandError:  # its index is damaged, or `core.worktree` is elsewhere
+    except git.CommandError:  # its index is damaged, or counting takes too long
         return 0
     return len({name for name in chain(*(each.split("\0") for each in listings)) if name})
 

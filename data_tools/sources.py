@@ -4,21 +4,25 @@
 files can be read. Links are never followed, and nothing of the repository is executed.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
 import re
 import shutil
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from data_tools import filters
 from data_tools.errors import SourceError
+from data_tools.git_address import is_ssh_address, shown, split_ref, split_ssh_address, split_url
+from data_tools.hosts import DEFAULT_PORTS, UnknownHostError, check_scheme, find_addresses
 from data_tools.languages import Kind, detect_language
 from data_tools.notebook import render_notebook
+from data_tools.secrets import redact
 from data_tools.text import decode_text
 from data_tools.web_address import canonical_url
 
@@ -55,8 +59,11 @@ class Repository:
 class SourceFile:
     """One text file of a repository. Lines of `text` end with a single newline.
 
+    :param sha256: of the file as it is; of `text` where secrets were taken out, since who has the
+        rest of a file and a hash of the whole can guess a short one.
     :param links: (line, URL): from that line on, 1-based, this address shows the text. Only pages
         of sites have addresses of their own; other links are made of path and lines.
+    :param secrets: kinds of the secrets that were taken out of `text`, one each.
     """
 
     repo: str
@@ -66,6 +73,7 @@ class SourceFile:
     text: str
     sha256: str
     links: tuple[tuple[int, str], ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,9 @@ class Snapshot(Protocol):
 
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*::?(//)?")
-_SCP_FORM = re.compile(r"^[\w.-]+@\w[\w.-]*:(?!//)")
-_BROWSER_PATH = re.compile(
-    r"^(?P<repo>/[^/]+/.+?)(?:/-)?/(?:tree|commits?|releases/tag|src/(?:branch|commit|tag))/"
-    r"(?P<ref>.+)$"
-)
+_HALF_A_URL = re.compile(r"^(?:https?|ssh):", re.IGNORECASE)
 _GIT_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
 _HOST_ALONE = re.compile(rf"^(?:www\.)?(?:{'|'.join(map(re.escape, _GIT_HOSTS))})/.")
-_REF_SIGN = re.compile(r"(?<!/)@")  # after a slash it begins a name: `host/@scope/name`
-_URL_SCHEMES = ("https", "http", "ssh", "file")
 _GIT_PREFIX = re.compile(r"^git\+(?=(?:https?|ssh|file)://)", re.IGNORECASE)
 _PAGES = re.compile(r"^pages=([1-9]\d{0,5})$")
 
@@ -117,64 +119,26 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     """
     spec = _GIT_PREFIX.sub("", spec.strip())
     if not spec or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", spec) or spec.startswith("-"):
-        raise SourceError(f"not a repository: {spec!r}; give a git URL or a path")
+        raise SourceError(f"not a repository: {shown(spec)}; give a git URL or a path")
     if is_site(spec):
         start, max_pages = site_address(spec)
         return f"{SITE}{start}" + (f"#pages={max_pages}" if max_pages else ""), None
-    scheme = _SCHEME.match(spec)
-    if scheme and "://" in spec:
-        return _split_url(spec)
-    if _SCP_FORM.match(spec):
-        host, _, path = spec.partition(":")
-        path, ref = _split_ref(path)
-        return f"{host}:{path}", ref
-    if scheme and "::" in spec:
-        raise SourceError(f"not a repository: {spec!r}; use an https, ssh or file URL, or a path")
+    if "://" in spec and _SCHEME.match(spec):
+        return split_url(spec)
+    if is_ssh_address(spec):
+        return split_ssh_address(spec)
+    if ("::" in spec and _SCHEME.match(spec)) or _HALF_A_URL.match(spec):
+        raise SourceError(
+            f"not a repository: {shown(spec)}; use an https, ssh or file URL, or a path"
+        )
     if _exists(_local_path(spec)):
         return spec, None
     if _HOST_ALONE.match(spec):
-        return _split_url(f"https://{spec}")
+        return split_url(f"https://{spec}")
     for sign in re.finditer("@", spec):
         if sign.start() and _exists(_local_path(spec[: sign.start()])):
             return spec[: sign.start()], spec[sign.end() :] or None
-    return _split_ref(spec)
-
-
-def _split_ref(text: str) -> tuple[str, str | None]:
-    """Split at the first sign, as tags may hold more of them (`name@1.2.3`)."""
-    path, *ref = _REF_SIGN.split(text, maxsplit=1)
-    return path, (ref[0] or None) if ref else None
-
-
-def _split_url(spec: str) -> tuple[str, str | None]:
-    scheme, _, rest = spec.partition("://")
-    scheme = scheme.lower()
-    if scheme not in _URL_SCHEMES:
-        raise SourceError(f"cannot clone over {scheme!r}; use an https, ssh or file URL, or a path")
-    host, slash, path = rest.partition("/")
-    if scheme == "file" and _exists(Path(unquote(slash + path))):
-        ref = None
-    else:
-        path, ref = _split_ref(slash + path)
-        path = path.removeprefix("/")
-    if scheme in ("http", "https"):
-        path = re.split("[?#]", path, maxsplit=1)[0]
-        browser = _BROWSER_PATH.match("/" + path)
-        if not ref and browser:
-            path, ref = browser["repo"].removeprefix("/"), browser["ref"].rstrip("/")
-    url = f"{scheme}://{host}{slash}{path}".rstrip("/")
-    if not _is_valid_url(url):
-        raise SourceError(f"not a repository: {plain_location(url)}; check its host and port")
-    return url, ref
-
-
-def _is_valid_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    return parts.scheme == "file" or bool(host and not host.startswith("-"))
+    return split_ref(spec)
 
 
 def is_site(spec: str) -> bool:
@@ -220,6 +184,7 @@ def resolve_spec(spec: str) -> str:
         or "@" in location.split("/")[2]
     ):
         return f"git+{spec}" if "://" in spec else spec
+    check_server(location)
     _require_git()
     from data_tools import docs_site
 
@@ -231,7 +196,27 @@ def resolve_spec(spec: str) -> str:
 
 def is_remote(location: str) -> bool:
     """Tell whether `location` (without its ref) is cloned or fetched rather than read in place."""
-    return "://" in location or bool(_SCP_FORM.match(location))
+    is_url = "://" in location and _SCHEME.match(location) is not None  # no path that holds one
+    return is_url or is_ssh_address(location)
+
+
+def check_server(location: str) -> None:
+    """Refuse a location on a server that may not be spoken to, as far as can be told at once.
+
+    What its name stands for is looked up again when it is opened; one that is not known passes.
+
+    :param location: as `split_spec` returns it; what is read in place passes.
+    :raises SourceError: see `data_tools.hosts`.
+    """
+    if not is_remote(location) or location.startswith("file:"):
+        return
+    if is_ssh_address(location):
+        location = "ssh://" + location.partition(":")[0]
+    parts = urlsplit(location.removeprefix(SITE))
+    host = parts.hostname or ""
+    with contextlib.suppress(UnknownHostError):
+        find_addresses(host, parts.port or DEFAULT_PORTS[parts.scheme])
+    check_scheme(parts.scheme, host)
 
 
 def plain_location(location: str) -> str:
@@ -373,7 +358,17 @@ def make_source_file(repository: Repository, path: str, data: bytes) -> SourceFi
     if text is None or reason:
         return SkippedFile(repository.name, path, reason or "binary")
     sha256 = hashlib.sha256(data).hexdigest()
-    return SourceFile(repository.name, repository.commit, path, language.name, text, sha256)
+    file = SourceFile(repository.name, repository.commit, path, language.name, text, sha256)
+    return without_secrets(file)
+
+
+def without_secrets(file: SourceFile) -> SourceFile:
+    """Take the secrets out of a file's text; `sha256` is then that of what is left."""
+    found = redact(file.text, file.path)
+    if not found.kinds:
+        return file
+    sha256 = hashlib.sha256(found.text.encode("utf-8", errors="replace")).hexdigest()
+    return replace(file, text=found.text, sha256=sha256, secrets=found.kinds)
 
 
 def safe_relative_path(path: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data_tools.dataset import content_hash
 from data_tools.documents import Corpus, read_document
 from data_tools.drafts import whole_folder
-from data_tools.errors import ModelError
+from data_tools.errors import ModelError, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -130,10 +130,9 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
             str(folder) if folder.is_dir() else name, trust_remote_code=False
         )
     except Exception as error:  # hub, network, JSON, and tokenizers' own bare Exception
-        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise ModelError(
-            f"cannot load the tokenizer {name} ({reason}); give a Hugging Face folder or name, "
-            f"or {made}"
+            f"cannot load the tokenizer {name} ({reason_of(error)}); give a Hugging Face folder or "
+            f"name, or {made}"
         ) from error
     return tokenizer
 

@@ -9,6 +9,7 @@ is never embedded twice.
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from data_tools.errors import (
     SourceError,
 )
 from data_tools.progress import Progress, ReportProgress
+from data_tools.secrets import FileSecrets
 from data_tools.sources import (
     SkippedFile,
     Snapshot,
@@ -191,9 +193,15 @@ def _write_words(
             if name in fresh:
                 records.append(_add_snapshot(store, fresh[name], report))
             elif old_store:
-                with closing(ChunkStore.open(old_store)) as previous:
+                with (
+                    generations.reading(old_store.parent),
+                    closing(ChunkStore.open(old_store)) as previous,
+                ):
                     links = previous.links(name) if is_site(kept[name].location) else ()
-                    store.add(previous.chunks(name), previous.skipped(name), links=links)
+                    secrets = previous.redacted(name)
+                    store.add(
+                        previous.chunks(name), previous.skipped(name), links=links, secrets=secrets
+                    )
                 records.append(kept[name])
         return _index_words(draft, store, records, embedder, report)
 
@@ -226,27 +234,35 @@ def _add_snapshot(
 ) -> RepositoryRecord:
     repository = snapshot.repository
     content = hashlib.sha256()
-    files = chunks = 0
+    files = chunks = left_out = 0
     skipped: list[SkippedFile] = []
     pending: list[Chunk] = []
     links: list[Link] = []
+    secrets: list[FileSecrets] = []
     for file in snapshot.files():
         if isinstance(file, SkippedFile):
             skipped.append(file)
+            left_out += 1
+            if len(skipped) >= STORE_SPAN:
+                store.add((), skipped)
+                skipped.clear()
             continue
         content.update(f"{file.path}\0{file.sha256}\n".encode("utf-8", errors="surrogatepass"))
         pieces = cut_paragraphs(file) if hasty else chunk_file(file)
         files, chunks = files + 1, chunks + len(pieces)
         pending += pieces
         links += ((file.repo, file.path, line, url) for line, url in file.links)
+        if file.secrets:
+            counts = Counter(file.secrets).items()
+            secrets += (FileSecrets(file.repo, file.path, *each) for each in counts)
         if len(pending) >= STORE_SPAN:
             store.add(pending, hashed=not hasty)
             pending.clear()
         report(Progress("read" if hasty else "parse", files))
-    store.add(pending, skipped, links=links, hashed=not hasty)
+    store.add(pending, skipped, links=links, secrets=secrets, hashed=not hasty)
     if not files:
         raise SourceError(
-            f"{repository.location} holds no text to index (files skipped: {len(skipped):,}); "
+            f"{repository.location} holds no text to index (files skipped: {left_out:,}); "
             "check that it is the right repository and branch"
         )
     return RepositoryRecord(
@@ -254,8 +270,16 @@ def _add_snapshot(
         content_sha256=content.hexdigest(),
         files=files,
         chunks=chunks,
-        skipped=len(skipped),
+        skipped=left_out,
+        redacted=_count_kinds(secrets),
     )
+
+
+def _count_kinds(secrets: Iterable[FileSecrets]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for found in secrets:
+        counts[found.kind] += found.count
+    return dict(counts)
 
 
 def _write_vectors(
@@ -277,7 +301,12 @@ def _write_vectors(
             cache.put(keys, fresh)
             done += len(span)
             report(Progress("embed", done, missing))
-        DenseIndex.create(draft / VECTORS, cache.spans(hashes), exact_up_to=exact_up_to)
+        try:
+            DenseIndex.create(draft / VECTORS, cache.spans(hashes), exact_up_to=exact_up_to)
+        except KeyError as error:  # what was there a moment ago is not found by its key
+            raise generations.damaged(
+                draft.parent, f"{EMBEDDINGS} has lost its order, remove that file"
+            ) from error
         cache.prune(hashes)
     return missing
 

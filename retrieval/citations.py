@@ -23,6 +23,7 @@ _CITATION = re.compile(
 # Several in one pair of brackets: `[1:L5-L9, L12; 2:L3]`; and brackets that are none of ours.
 _SEVERAL = re.compile(r"\[(\d{1,3}:\s*L?\d[\d\s:L–-]*(?:[,;][\d\s:L–-]+)+)\](?!\()")  # noqa: RUF001
 _FULL_WIDTH = re.compile(r"【(\d{1,3}(?::[\d\s:L,;–-]+)?)】")  # noqa: RUF001
+_SPACE_BEFORE = re.compile(r"(?<![ \t])[ \t]+([.,;:!?]|$)", re.MULTILINE)
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 
 
@@ -92,14 +93,14 @@ def check_citations(
 
     checked = _replace_outside_code(text, judge)
     if dropped:
-        checked = re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", checked, flags=re.MULTILINE)
+        checked = _SPACE_BEFORE.sub(r"\1", checked)
     return Checked(checked.strip(), tuple(good), tuple(dropped))
 
 
 def without_citations(text: str) -> str:
     """Leave out every citation, good or bad, with the spaces before it."""
     bare = _replace_outside_code(text, lambda match: "")
-    return re.sub(r"[ \t]+([.,;:!?]|$)", r"\1", bare, flags=re.MULTILINE).strip()
+    return _SPACE_BEFORE.sub(r"\1", bare).strip()
 
 
 def renumber_citations(text: str, numbers: Mapping[int, int]) -> str:

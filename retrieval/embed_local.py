@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from data_tools.errors import EmbedderError
+from data_tools.errors import EmbedderError, reason_of
 from retrieval.embedder import Vectors, to_unit
-from retrieval.model_files import hash_prompts, hash_weights, read_window
+from retrieval.model_files import SAFE_LOADING, hash_prompts, hash_weights, read_window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -86,8 +86,14 @@ class SentenceTransformerEmbedder:
         budget = BATCH_TOKENS.get(loaded.model.device.type, BATCH_TOKENS["cpu"])
         batches = plan_batches([len(text) for text in cut], self.max_tokens, budget)
         jobs = [[cut[row] for row in rows] for rows in batches]
-        for rows, found in zip(batches, loaded.run(jobs, kind), strict=True):
-            vectors[rows] = found[:, : vectors.shape[1]]
+        try:
+            for rows, found in zip(batches, loaded.run(jobs, kind), strict=True):
+                vectors[rows] = found[:, : vectors.shape[1]]
+        except KeyError as error:  # transformers': settings name an attention that there is none
+            raise EmbedderError(
+                f"cannot run the embedding model {self.name}: {reason_of(error)}; give another "
+                "--embedder"
+            ) from error
         # Here, not in the model: bfloat16 has too few digits for a length of 1.
         return to_unit(vectors)
 
@@ -114,10 +120,11 @@ class SentenceTransformerEmbedder:
                 device=device,
                 local_files_only=True,
                 trust_remote_code=False,
-                model_kwargs={"dtype": dtype, "use_safetensors": True},
+                # Named here, because a folder's own settings may name them too.
+                model_kwargs={"dtype": dtype, **SAFE_LOADING},
             )
         except Exception as error:  # the boundary: three libraries read the folder, each in its way
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = reason_of(error).rstrip(".")
             raise EmbedderError(
                 f"cannot load the embedding model {self.name}: {reason}; give another --embedder"
             ) from error

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from data_tools.errors import EmbedderError
+from data_tools.privacy import tell_no_more
 from retrieval.embedder import Vectors, to_unit
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ PROBE_BITS = 16  # two models agree on them by chance once in 65,000
 DETAIL_CHARS = 200  # of a server's own words, in an error
 SECRET_CHARS = 8  # a shorter key is a word such as EMPTY, and no secret
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
-_TOO_LONG = re.compile(r"context.?(length|window|size)|too long|max\w*.{0,20}tokens", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context.?(length|window|size)|too long|max\w{0,20}.{0,20}tokens", re.IGNORECASE
+)
 
 
 class ServerEmbedder:
@@ -184,7 +187,11 @@ class ServerEmbedder:
             api_key=key,
             timeout=timeout,
             max_retries=self._retries,
-            http_client=openai.DefaultHttpxClient(timeout=timeout, trust_env=self._trust_proxies),
+            http_client=openai.DefaultHttpxClient(
+                timeout=timeout,
+                trust_env=self._trust_proxies,
+                event_hooks={"request": [tell_no_more]},
+            ),
         )
 
     def _explain(self, error: "openai.APIError") -> EmbedderError:

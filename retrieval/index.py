@@ -1,7 +1,8 @@
 """`CodeIndex`: build an index of repositories, keep it up to date, search it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,6 +13,7 @@ from data_tools.errors import (
     IndexDamagedError,
 )
 from data_tools.progress import ReportProgress
+from data_tools.secrets import FileSecrets
 from data_tools.sources import SkippedFile
 from data_tools.text import split_lines
 from retrieval import build, generations, rank
@@ -127,6 +129,18 @@ class CodeIndex:
             self._generation = _open_generation(self.folder)
             return True
 
+    def newest(self) -> Self:
+        """Return an index of the newest generation: this one, or another if there is a newer.
+
+        This one goes on with its own: what reads it for long reads one generation wholly.
+
+        :raises IndexDamagedError: the newest cannot be read; this one can still be used.
+        """
+        with self._refreshing:
+            if generations.current_generation(self.folder) == self._generation.folder:
+                return self
+            return type(self)(self.folder, _open_generation(self.folder), self._embedder)
+
     def close(self) -> None:
         """Close the files of the index."""
         self._generation.store.close()
@@ -165,6 +179,13 @@ class CodeIndex:
         """
         return self._embedder_of(self.manifest)
 
+    @contextmanager
+    def _reading(self) -> Iterator[Generation]:
+        """Give the generation in force for as long as it is read; see `generations.reading`."""
+        now = self._generation
+        with generations.reading(now.folder):
+            yield now
+
     def _embedder_of(self, manifest: Manifest) -> Embedder:
         """Return the model that made a generation's vectors: a newer one may have another."""
         with self._choosing_embedder:
@@ -194,21 +215,23 @@ class CodeIndex:
         :raises QuestionError: the question is empty, too long, or not valid Unicode; there is no
             such repository or language; `path_glob` is no pattern; or `mode` is `dense` while the
             vectors are still missing.
+        :raises IndexDamagedError: what was found is not what was indexed.
         :raises ValueError: `k` is below 1.
         """
-        now = self._generation
-        return search(
-            now,
-            question,
-            k,
-            filters=Filters(repos, languages, path_glob),
-            mode=mode,
-            embed=lambda text: self._embedder_of(now.manifest).embed_query(text),
-        )
+        with self._reading() as now:
+            return search(
+                now,
+                question,
+                k,
+                filters=Filters(repos, languages, path_glob),
+                mode=mode,
+                embed=lambda text: self._embedder_of(now.manifest).embed_query(text),
+            )
 
     def link(self, chunk: Chunk) -> str | None:
         """Link to a chunk's lines at its commit; None where no link would work."""
-        return link(self._generation, chunk)
+        with self._reading() as now:
+            return link(now, chunk)
 
     def repository(self, name: str) -> RepositoryRecord:
         """Return what is known of a repository.
@@ -219,18 +242,26 @@ class CodeIndex:
 
     def languages(self, repo: str | None = None) -> list[tuple[str, int]]:
         """Count the indexed files by language, most first."""
-        return self._generation.store.languages(repo)
+        with self._reading() as now:
+            return now.store.languages(repo)
 
     def skipped(self, repo: str | None = None) -> list[SkippedFile]:
         """List the files that are not indexed, and why."""
-        return self._generation.store.skipped(repo)
+        with self._reading() as now:
+            return now.store.skipped(repo)
+
+    def redacted(self, repo: str | None = None) -> list[FileSecrets]:
+        """List out of which files secrets were taken, and of which kinds."""
+        with self._reading() as now:
+            return now.store.redacted(repo)
 
     def file_text(self, repo: str, path: str) -> str:
         """Return a whole file as it was indexed.
 
         :raises KeyError: the index holds no such file.
         """
-        chunks = self._generation.store.file_chunks(repo, path)
+        with self._reading() as now:
+            chunks = now.store.file_chunks(repo, path)
         if not chunks:
             raise KeyError(f"{repo}/{path}")
         return "".join(chunk.text for chunk in chunks)
@@ -248,13 +279,14 @@ class CodeIndex:
 
         :param tokens: as `retrieval.lexical.query_tokens` gives them.
         """
-        now = self._generation
-        total = now.manifest.chunks
-        return [rank.rarity(n, total) for n in now.lexical.document_frequencies(tokens)]
+        with self._reading() as now:
+            frequencies = now.lexical.document_frequencies(tokens)
+        return [rank.rarity(n, now.manifest.chunks) for n in frequencies]
 
     def chunks(self, repo: str | None = None) -> list[Chunk]:
         """Return all chunks, in the order of their files."""
-        return list(self._generation.store.chunks(repo))
+        with self._reading() as now:
+            return list(now.store.chunks(repo))
 
     def as_retriever(self, k: int = 8) -> "CodeIndexRetriever":
         """Return this index as a LangChain retriever.
@@ -315,13 +347,21 @@ def _open_generation(folder: Path) -> Generation:
         try:
             manifest = generations.read_manifest(generation)
             generations.verify_files(generation, manifest)
-            store = ChunkStore.open(generation / build.CHUNKS)
-            lexical = LexicalIndex.open(generation / build.LEXICAL)
-            dense = DenseIndex.open(generation / build.VECTORS) if manifest.vectors else None
+            with generations.reading(generation):
+                return _open_parts(generation, manifest)
         except IndexDamagedError:
             # A writer may have replaced and removed the generation while it was being opened.
             if attempt == 3 or generations.current_generation(folder) == generation:
                 raise
-        else:
-            return Generation(generation, manifest, store, lexical, dense)
     raise AssertionError("unreachable")
+
+
+def _open_parts(generation: Path, manifest: Manifest) -> Generation:
+    """Open what a generation is made of, and see that its parts tell of the same chunks."""
+    store = ChunkStore.open(generation / build.CHUNKS)
+    lexical = LexicalIndex.open(generation / build.LEXICAL)
+    dense = DenseIndex.open(generation / build.VECTORS) if manifest.vectors else None
+    counts = {len(store), len(lexical), *([len(dense)] if dense else [])}
+    if counts != {manifest.chunks}:
+        raise IndexDamagedError("its parts do not hold the same chunks")
+    return Generation(generation, manifest, store, lexical, dense)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from data_tools.chunk import Chunk
-from data_tools.errors import QuestionError
+from data_tools.errors import IndexDamagedError, QuestionError
 from data_tools.languages import BY_NAME
 from data_tools.permalink import line_link
+from data_tools.secrets import redact
 from data_tools.sources import is_site
 from retrieval import rank
 from retrieval.dense import DenseIndex
@@ -190,7 +191,10 @@ def link(now: Generation, chunk: Chunk) -> str | None:
 
     Of a page of a site, to the heading that its first line stands under.
     """
-    record = now.manifest.repository(chunk.repo)
+    try:
+        record = now.manifest.repository(chunk.repo)
+    except KeyError as error:
+        raise IndexDamagedError("it holds chunks of a repository that it lacks") from error
     if is_site(record.location):
         return now.store.link(chunk.repo, chunk.path, chunk.start_line)
     web_url = record.web_url
@@ -200,7 +204,7 @@ def link(now: Generation, chunk: Chunk) -> str | None:
 
 
 def check_question(question: str) -> str:
-    """Return the question without surrounding space.
+    """Return the question without surrounding space, and without secrets that came along.
 
     :raises QuestionError: it is empty, too long, or not valid Unicode.
     """
@@ -215,7 +219,7 @@ def check_question(question: str) -> str:
         raise QuestionError(
             f"the question has {len(question):,} characters; shorten it to {MAX_QUESTION_CHARS:,}"
         )
-    return question
+    return redact(question).text
 
 
 def _check_names(wanted: Sequence[str] | None, known: Sequence[str], problem: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from data_tools.chunk import Chunk
+from data_tools.hosts import ALLOW_PRIVATE
 from data_tools.text import count_lines
 from tests.fakes import FakeEncoder, MakeChunk
 from tests.git_repositories import Content, MakeRepo, make_repository
@@ -169,6 +170,18 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test a cache of its own: no clone is found that another one made."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg-cache"))
     monkeypatch.setenv("CODEQA_CACHE", str(tmp_path / "codeqa-cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow each test what the product allows by default, whatever one before it allowed."""
+    monkeypatch.setenv(ALLOW_PRIVATE, "")
+
+
+@pytest.fixture
+def private_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow servers of this machine, such as a test starts."""
+    monkeypatch.setenv(ALLOW_PRIVATE, "1")
 
 
 @pytest.fixture

@@ -12,13 +12,20 @@ PACKAGES = ("app", "training", "retrieval", "data_tools")  # each may import tho
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_LINES = 400
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve"}
-FORBIDDEN_CALLS = {"torch.load", "eval", "exec", "os.system", "yaml.load", "numpy.load", "np.load"}
+FORBIDDEN_CALLS = {
+    *("torch.load", "eval", "exec", "os.system", "yaml.load", "numpy.load", "np.load"),
+    *("torch.hub.load", "pandas.read_pickle", "pd.read_pickle", "marshal.loads", "runpy.run_path"),
+    *("faiss.deserialize_index", "mlflow.pyfunc.load_model", "AutoPeftModel.from_pretrained"),
+}
+FAISS_READER = "retrieval/dense.py"  # opened only after `retrieval.generations` checked its hash
 FORBIDDEN_OPTIONS = {
     "trust_remote_code",
     "allow_dangerous_deserialization",
     "allow_pickle",
     "shell",
 }
+# Where one of these is said at all, it is said so: a folder's own settings may say otherwise.
+INSISTED_ON = {"use_safetensors", "weights_only"}
 HEAVY_MODULES = {
     "torch",
     "mlflow",
@@ -128,6 +135,26 @@ def test_nothing_is_unpickled_and_no_foreign_code_is_run(path: Path) -> None:
             if option.arg in FORBIDDEN_OPTIONS:
                 assert isinstance(option.value, ast.Constant), f"line {node.lineno}"
                 assert option.value.value is False, f"line {node.lineno}"
+
+
+@every_module
+def test_models_are_loaded_from_safetensors_and_without_their_own_code(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        called, options = ast.unparse(node.func), {each.arg for each in node.keywords}
+        for option in node.keywords:
+            if option.arg in INSISTED_ON:
+                assert ast.unparse(option.value) == "True", f"line {node.lineno}"
+        if called == "SentenceTransformer":
+            assert "trust_remote_code" in options, f"line {node.lineno}"
+            assert "**SAFE_LOADING" in ast.unparse(node), f"line {node.lineno}"
+        if re.fullmatch(r"Auto\w+\.from_pretrained", called):
+            assert "trust_remote_code" in options, f"line {node.lineno}"
+        if re.fullmatch(r"AutoModel\w*\.from_pretrained", called):
+            assert "use_safetensors" in options, f"line {node.lineno}"
+        if called == "faiss.read_index":
+            assert path == ROOT / FAISS_READER, f"line {node.lineno}"
 
 
 @every_module

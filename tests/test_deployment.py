@@ -13,6 +13,7 @@ import pytest
 import yaml
 from jsonschema.validators import validator_for
 
+from app.access import TOKEN_VARIABLE
 from app.cli import make_parser
 from app.cli_serving import DEFAULT_PORT
 
@@ -103,6 +104,16 @@ def test_one_key_is_given_to_both_and_written_in_neither() -> None:
     assert references == [{"name": "codeqa", "key": "key"}] * 2
 
 
+def test_everybody_who_asks_the_app_needs_a_token_that_is_written_nowhere() -> None:
+    given = COMPOSE["services"]["app"]["environment"][TOKEN_VARIABLE]
+    assert given.startswith(f"${{{TOKEN_VARIABLE}:?")
+    (app,) = manifests("StatefulSet")
+    (token,) = [each for each in container(app)["env"] if each["name"] == TOKEN_VARIABLE]
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "codeqa", "key": "token"}}
+    header = (ROOT / "kubernetes" / "app.yaml").read_text("utf-8").partition("apiVersion")[0]
+    assert "--from-literal=token=" in header
+
+
 def test_replicas_share_one_model_and_each_has_a_disk() -> None:
     (app,), (model,) = manifests("StatefulSet"), manifests("Deployment")
     assert app["spec"]["replicas"] > 1
@@ -181,8 +192,10 @@ def test_what_breaks_a_processor_s_torch_is_not_among_the_requirements() -> None
 def test_the_image_installs_what_make_install_does() -> None:
     image = (ROOT / "Dockerfile").read_text("utf-8")
     makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert "ARG REQUIREMENTS=requirements-cpu.txt\n" in image
+    assert "pip install --no-cache-dir -r ${REQUIREMENTS}" in image
+    assert "pip install --no-input -r $(or $(FROM),requirements-cpu.txt)" in makefile
     for install in (
-        "-r requirements-cpu.txt",
         "--no-deps -r requirements-no-deps.txt",
         "--no-deps --no-build-isolation -e .",
     ):

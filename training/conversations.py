@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.dataset import MANIFEST, SHORT_HASH, content_hash, hash_file, resolve, verify
-from data_tools.errors import DatasetError
+from data_tools.errors import DatasetError, reason_of
 from retrieval.prompt import Message
 from training.config import Data
 from training.templates import Conversation, Template, fill, find_template
@@ -221,10 +221,9 @@ def _open_hub(name: str) -> tuple[dict[str, Rows], str]:
     try:
         splits = load_dataset(path, revision=revision or None)
     except Exception as error:  # the library raises whatever its parsers and its client do
-        reason = str(error).partition("\n")[0]
         raise DatasetError(
-            f"cannot load the dataset {path} ({reason}); check its name and the network, or give a "
-            "JSONL file"
+            f"cannot load the dataset {path} ({reason_of(error)}); check its name and the network, "
+            "or give a JSONL file"
         ) from error
     if "train" not in splits:
         raise DatasetError(f"{path} has no split `train`; it has {', '.join(splits)}")

@@ -19,6 +19,7 @@ from data_tools.chunk import Chunk
 from data_tools.errors import DatasetError
 from data_tools.qa_codebase import MESSAGE_PATH
 from data_tools.text import split_lines
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.index import CodeIndex
 from retrieval.metrics import Lines, overlap
 from retrieval.prompt import (
@@ -205,7 +206,7 @@ def _ask(
 def _write(question: str, passages: Sequence[Chunk] | None) -> list[Message]:
     if passages is None:
         return [Message(role="user", content=question)]
-    return answer_messages(question, passages)
+    return answer_messages(question, passages, key=REPEATABLE_KEY)
 
 
 def _add_distractors(pair: Pair, gold: Sequence[Chunk], finder: Finder) -> list[Chunk]:

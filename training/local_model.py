@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_tools.chunk import Chunk
-from data_tools.errors import ModelError
+from data_tools.errors import ModelError, reason_of
 from retrieval.embed import has_bfloat16
+from retrieval.fence import REPEATABLE_KEY, break_tokens, steering_tokens
 from retrieval.prompt import MAX_EVIDENCE_CHARS, answer_messages
 from training.answering import Prompt, clean_answer
 from training.bits_per_byte import LONGEST_WINDOW_TOKENS, TextScore, score_texts
@@ -99,8 +100,8 @@ class LocalModel:
         """
         if self.context_tokens is None or not passages:
             return MAX_EVIDENCE_CHARS
-        empty = len(self._render(answer_messages("", [])))
-        full = len(self._render(answer_messages("", passages)))
+        empty = len(self._render(answer_messages("", [], key=REPEATABLE_KEY)))
+        full = len(self._render(answer_messages("", passages, key=REPEATABLE_KEY)))
         chars_per_token = sum(len(passage.text) for passage in passages) / max(full - empty, 1)
         tokens = self.context_tokens - self._max_tokens - empty - QUESTION_TOKENS
         return min(MAX_EVIDENCE_CHARS, max(int(tokens * chars_per_token * MARGIN), 0))
@@ -226,9 +227,13 @@ class LocalModel:
                 f"{self.name} has no chat template, so it cannot be asked questions: evaluate it "
                 "without --pairs and --questions, or put a chat_template.jinja into its folder"
             )
+        steering = steering_tokens(self.tokenizer)
         try:
             text = self.tokenizer.apply_chat_template(
-                [{"role": each["role"], "content": each["content"]} for each in prompt],
+                [
+                    {"role": each["role"], "content": break_tokens(each["content"], steering)}
+                    for each in prompt
+                ],
                 tokenize=False,
                 add_generation_prompt=True,
                 enable_thinking=False,  # Qwen3's switch; other templates ignore it
@@ -300,8 +305,7 @@ def _put_on(adapter: Path, model: "PreTrainedModel") -> "PreTrainedModel":
     try:
         return PeftModel.from_pretrained(model, str(adapter))  # type: ignore[return-value]
     except Exception as error:  # the boundary: peft raises several kinds
-        reason = (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
         raise ModelError(
-            f"the adapter {adapter} does not fit the model ({reason}); give the base that "
-            "it was trained on"
+            f"the adapter {adapter} does not fit the model ({reason_of(error)}); give the base "
+            "that it was trained on"
         ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_tools.errors import ModelError
+from data_tools.errors import ModelError, reason_of
 from training.export_source import read_object
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ def merge_adapter(adapter: Path, base: Path, tokenizer: "PreTrainedTokenizerBase
         )
         adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=False).eval()
     except Exception as error:  # the boundary: transformers and peft raise a dozen kinds
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelError(
-            f"the adapter {adapter} cannot be put on {base} ({reason[:200]}); give the base that "
-            "it was trained on as --base"
+            f"the adapter {adapter} cannot be put on {base} ({reason_of(error)}); give the base "
+            "that it was trained on as --base"
         ) from error
     expected = probe_logits(adapted, tokenizer)
     try:

@@ -8,7 +8,7 @@ what bfloat16 can tell apart.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_tools.errors import ModelError
+from data_tools.errors import ModelError, reason_of
 from retrieval.embed import has_bfloat16
 from training.config import Architecture, Model, TrainConfig
 
@@ -103,7 +103,7 @@ def read_model(
         )
     except Exception as error:  # the boundary: transformers raises a dozen kinds
         raise ModelError(
-            f"{model.name} cannot be loaded ({_first_line(error)}); give the folder of a causal "
+            f"{model.name} cannot be loaded ({reason_of(error)}); give the folder of a causal "
             "language model"
         ) from error
     _check_vocabulary(loaded, tokenizer, model.name)
@@ -183,7 +183,3 @@ def _check_vocabulary(
             f"{name} knows {rows:,} tokens, and its tokenizer has {len(tokenizer):,}; give the "
             "tokenizer that the model was trained with"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]

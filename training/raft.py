@@ -24,6 +24,7 @@ from data_tools.qa_codebase import Evidence, QAPair, chance, code_spans, join_na
 from data_tools.split import SEED, Assignment
 from data_tools.text import split_lines
 from retrieval.citations import check_citations, format_citation
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.index import CodeIndex
 from retrieval.prompt import REFUSAL, Message, answer_messages, fit_evidence
 
@@ -74,7 +75,7 @@ class RaftExample:
 
     def messages(self) -> list[Message]:
         """Return what a model is asked."""
-        return answer_messages(self.pair.question, self.passages)
+        return answer_messages(self.pair.question, self.passages, key=REPEATABLE_KEY)
 
     def record(self) -> dict[str, Any]:
         """Return its line of a dataset; `prompt` and `completion` are TRL's fields."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from data_tools.drafts import replace_folder, whole_file
 from data_tools.errors import EmbedderError, StorageError, WorseModelError
 from data_tools.progress import Progress, ReportProgress
 from data_tools.sources import WORKTREE, Snapshot, SourceFile
@@ -150,7 +151,8 @@ def _begin(
                     shutil.rmtree(left)
                 elif left.name != LOCK:
                     left.unlink()
-            _write_whole(file, state)
+            with whole_file(file) as draft:
+                draft.write_text(state, "utf-8")
 
 
 def _hash_content(snapshot: Snapshot) -> str:
@@ -162,12 +164,6 @@ def _hash_content(snapshot: Snapshot) -> str:
         if isinstance(file, SourceFile):
             digest.update(f"{file.path}\0{file.sha256}\n".encode("utf-8", errors="surrogatepass"))
     return digest.hexdigest()
-
-
-def _write_whole(file: Path, text: str) -> None:
-    draft = file.with_name(file.name + ".new")
-    draft.write_text(text, "utf-8")
-    draft.replace(file)
 
 
 def _make_data(
@@ -189,8 +185,8 @@ def _make_data(
             settings.data,
             report,
         )
-    with storage_errors(work):
-        _write_whole(file, adapter.dump_json(data).decode("utf-8"))
+    with whole_file(file) as draft:
+        draft.write_bytes(adapter.dump_json(data))
     return data
 
 
@@ -221,7 +217,7 @@ def _train(
             draft = work / f"{TRAINED}.new"
             shutil.rmtree(draft, ignore_errors=True)
             model.save(str(draft), create_model_card=False)
-            draft.rename(trained)
+            replace_folder(trained, draft, work / f"{TRAINED}.old")
     return read_plan(work).steps
 
 
@@ -239,8 +235,8 @@ def _mix(
     with CodeIndex.open(work / BASE_INDEX, embedder=base) as index:
         pools = [make_pool(asked, index.chunks(repo)) for repo, asked in data.validation.items()]
     mixture = choose_mixture(base, work / TRAINED, pools, settings.alphas, work / MIXED, report)
-    with storage_errors(work):
-        _write_whole(file, adapter.dump_json(mixture).decode("utf-8"))
+    with whole_file(file) as draft:
+        draft.write_bytes(adapter.dump_json(mixture))
     return mixture
 
 
@@ -275,5 +271,5 @@ def _publish(work: Path, out: Path, result: TuningReport) -> None:
         write_card(model, result)
         if out.exists():
             out.rmdir()
-        model.rename(out)
+        replace_folder(out, model, work / "old")
     shutil.rmtree(work, ignore_errors=True)

@@ -7,15 +7,18 @@ counts only when it is whole.
 """
 
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_tools.drafts import synchronise, whole_file
+from data_tools.errors import EmbedderError, reason_of
 from data_tools.progress import Progress, ReportProgress
 from data_tools.storage import storage_errors
 from retrieval.embed import MAX_CHARS_PER_TOKEN, has_bfloat16
+from retrieval.model_files import SAFE_LOADING
+from training.checkpoints import damage_errors
 from training.retriever_data import Example
 from training.retriever_pace import FitSettings, Plan, settle_plan
 
@@ -39,6 +42,7 @@ def open_model(folder: Path, max_tokens: int) -> "SentenceTransformer":
     """Load a model to train or to mix: float32, safetensors only, none of its own code run.
 
     :param max_tokens: longer texts are cut; the model keeps this window when it is saved.
+    :raises EmbedderError: it cannot be loaded so.
     """
     from sentence_transformers import SentenceTransformer
     from torch import nn
@@ -49,17 +53,19 @@ def open_model(folder: Path, max_tokens: int) -> "SentenceTransformer":
     device = _device()
     # PyTorch's fused attention has a backward pass that takes half of a step's time on a CPU.
     attention = "eager" if device == "cpu" else "sdpa"
-    model = SentenceTransformer(
-        str(folder),
-        device=device,
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={
-            "dtype": "float32",
-            "use_safetensors": True,
-            "attn_implementation": attention,
-        },
-    )
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": "float32", "attn_implementation": attention, **SAFE_LOADING},
+        )
+    except Exception as error:  # the boundary: three libraries read the folder, each in its way
+        raise EmbedderError(
+            f"cannot load the embedding model {folder}: {reason_of(error).rstrip('.')}; give "
+            "another --embedder"
+        ) from error
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # drawing its masks takes a fifth of a step, and epochs are few
@@ -78,8 +84,9 @@ def fit(
     """Train `model` in place; goes on from the checkpoints in `work` if there are any.
 
     :raises StorageError: `work` is full or not writable.
+    :raises TrainingError: its newest checkpoint is damaged.
     """
-    from transformers import PrinterCallback, set_seed
+    from transformers import PrinterCallback, TrainerState, set_seed
 
     set_seed(settings.seed)  # before the trainer draws anything
     loss = _make_loss(model, settings)
@@ -87,6 +94,9 @@ def fit(
     with storage_errors(work):
         plan = settle_plan(model, loss, dataset, work, settings, report)
         checkpoint = _last_checkpoint(work / CHECKPOINTS)
+        if checkpoint:
+            with damage_errors(checkpoint):
+                TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         trainer = _make_trainer(model, loss, dataset, work, settings, plan)
         trainer.remove_callback(PrinterCallback)  # it prints to stdout
         trainer.add_callback(_make_callback(plan, report))
@@ -168,7 +178,23 @@ def _make_trainer(
         disable_tqdm=True,
         dataloader_pin_memory=model.device.type == "cuda",
     )
-    return SentenceTransformerTrainer(model=model, args=arguments, train_dataset=dataset, loss=loss)
+
+    class _Trainer(SentenceTransformerTrainer):
+        """Says which checkpoint it cannot read."""
+
+        def _load_from_checkpoint(self, checkpoint_path: str, *_: object) -> None:
+            with damage_errors(Path(checkpoint_path)):
+                super()._load_from_checkpoint(checkpoint_path)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            with damage_errors(Path(checkpoint or "")):
+                super()._load_optimizer_and_scheduler(checkpoint)
+
+        def _load_rng_state(self, checkpoint: str | None) -> None:
+            with damage_errors(Path(checkpoint or "")):
+                super()._load_rng_state(checkpoint)
+
+    return _Trainer(model=model, args=arguments, train_dataset=dataset, loss=loss)
 
 
 def _make_callback(plan: Plan, report: ReportProgress) -> "TrainerCallback":
@@ -194,19 +220,11 @@ def _make_callback(plan: Plan, report: ReportProgress) -> "TrainerCallback":
             **_: object,
         ) -> None:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            for path in folder.iterdir():
-                _sync(path)
-            (folder / WHOLE).touch()
+            synchronise(folder)
+            with whole_file(folder / WHOLE) as mark:
+                mark.touch()
 
     return _Watch()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _last_checkpoint(folder: Path) -> Path | None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_tools.drafts import whole_file
 from data_tools.progress import Progress, ReportProgress
 from retrieval.embed import has_bfloat16
 
@@ -92,9 +93,8 @@ def settle_plan(
     steps = min(wanted, affordable)
     save_every = max(min(int(CHECKPOINT_EVERY_S / seconds), steps // 2), 1)
     plan = Plan(steps, round(seconds, 4), save_every)
-    draft = file.with_suffix(".new")
-    draft.write_text(json.dumps(asdict(plan)), "utf-8")
-    draft.replace(file)
+    with whole_file(file) as draft:
+        draft.write_text(json.dumps(asdict(plan)), "utf-8")
     return plan
 
 

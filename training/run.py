@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from data_tools.drafts import whole_folder
 from data_tools.progress import Progress, ReportProgress
+from data_tools.storage import storage_errors
 from data_tools.tokenizer import tokenizer_hash
 from training.arguments import Plan, device_batch, training_arguments
 from training.callbacks import Samples, StopWhenWished, Termination, Watch
@@ -142,7 +143,8 @@ class Run:
         if self.rank:
             trainer.save_model(str(self.folder.result))  # takes part where weights are dealt out
         else:
-            with whole_folder(self.folder.result, CARD) as draft:
+            result = self.folder.result
+            with whole_folder(result, CARD) as draft, storage_errors(result):
                 trainer.save_model(str(draft))
                 self._finish_config(draft)
                 text = json.dumps(self._card(), indent=2) + "\n"

@@ -6,7 +6,6 @@ last checkpoint again, with the same numbers. A folder of another run is refused
 """
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from data_tools.drafts import whole_file
 from data_tools.errors import ConfigError, TrainingError
 from data_tools.git_commands import open_git
 from data_tools.storage import storage_errors
@@ -190,9 +190,8 @@ def _shown(value: object) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8")
-    draft.replace(file)
+    with whole_file(file) as draft:
+        draft.write_text(text, "utf-8")
 
 
 def _own_commit() -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from data_tools.errors import LanguageModelError
+from data_tools.privacy import tell_no_more
 from data_tools.text import split_lines
 from training.answering import Prompt, clean_answer
 from training.bits_per_byte import TextScore
@@ -168,7 +169,9 @@ class ServedModel:
             api_key=os.environ.get("OPENAI_API_KEY", "").strip() or "none",
             timeout=timeout,
             max_retries=RETRIES,
-            http_client=openai.DefaultHttpxClient(timeout=timeout, trust_env=trust_proxies),
+            http_client=openai.DefaultHttpxClient(
+                timeout=timeout, trust_env=trust_proxies, event_hooks={"request": [tell_no_more]}
+            ),
         )
 
     def _explain(self, error: "openai.APIError") -> LanguageModelError:

@@ -16,6 +16,11 @@ from data_tools.errors import ConfigError
 
 Record = TypeVar("Record", bound="Strict")
 
+MAX_VALUES = 100_000  # of a file; aliases can make a few lines stand for more than memory holds
+MAX_DEPTH = 50  # of values in values; configurations have six
+# What PyYAML raises where a value is not what its form says: `2026-13-45`, `!!int x`.
+_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
 
 class Strict(BaseModel):
     """A record that refuses unknown keys and wrong types, and does not change."""
@@ -56,14 +61,34 @@ def read_yaml(file: Path) -> dict[str, Any]:
         content = _UniqueKeyLoader(file.read_text("utf-8")).get_single_data()
     except OSError as error:
         raise ConfigError(f"cannot read {file} ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _FAULTS as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "it is not UTF-8 text"
+        is_text = not isinstance(error, UnicodeDecodeError)
+        fault = "a value cannot be read" if is_text else "it is not UTF-8 text"
+        reason = getattr(error, "problem", None) or fault
         raise ConfigError(f"{file}{place} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file} must hold keys and values, such as `seed: 17`")
+    _refuse_endless(content, file)
     return content
+
+
+def _refuse_endless(content: dict[str, Any], file: Path) -> None:
+    """Refuse what has no end, or none in sight: values that hold themselves, or each other."""
+    stack: list[tuple[Any, int]] = [(content, 0)]
+    count = 0
+    while stack:
+        value, depth = stack.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{file} holds more than {MAX_VALUES:,} values, or more than {MAX_DEPTH} in each "
+                "other; check its aliases (`*name`)"
+            )
+        held = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list):
+            stack.extend((each, depth + 1) for each in held)
 
 
 def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -79,7 +104,7 @@ def apply_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[s
             raise ConfigError(f"{override!r} must look like optimizer.learning_rate=1e-4")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except _FAULTS as error:
             raise ConfigError(f"the value of {override!r} is not valid YAML") from error
         *parents, last = path.split(".")
         place: Any = result

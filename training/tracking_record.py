@@ -8,14 +8,13 @@ training, and nothing is read back from MLflow but whether the run is still ther
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_tools.drafts import whole_file
 from data_tools.errors import TrackingError
-from data_tools.storage import storage_errors
 from training.hashes import model_hash, weight_files
 from training.mlflow_store import artifact_location, tracking_errors, without_password
 from training.tracking_log import (
@@ -221,10 +220,8 @@ class RunRecord:
             self._keep(replace(state, result=digest))
 
     def _keep(self, state: _State) -> _State:
-        fresh = self._folder / f"{STATE}.{os.getpid()}"
-        with storage_errors(self._folder):
-            fresh.write_text(json.dumps(asdict(state), indent=1) + "\n", "utf-8")
-            fresh.replace(self._folder / STATE)
+        with whole_file(self._folder / STATE) as draft:
+            draft.write_text(json.dumps(asdict(state), indent=1) + "\n", "utf-8")
         self._state = state
         return state
 

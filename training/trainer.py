@@ -24,17 +24,18 @@ from accelerate.utils import (
 )
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback, Trainer, TrainerState
 
 from data_tools.errors import TrainingError
 from data_tools.progress import Progress, ReportProgress
-from training.checkpoints import Checkpoints, read_state, write_state
+from training.checkpoints import Checkpoints, damage_errors, read_state, write_state
 from training.completions import IGNORED
 from training.guards import SpikeGuard
 from training.run_folder import RunFolder
 from training.sharded import deal_out_weights, gather_weights
 
 Inputs = dict[str, Any]
+TRAINER_STATE = "trainer_state.json"  # transformers' own, in a checkpoint
 TRIED_STEPS = 2  # the optimiser's moments take their memory after the first one
 
 
@@ -64,9 +65,10 @@ class RunParts:
         if self.resume is None:
             return {}
         state = read_state(self.resume)
-        self.guard.restore(**state["guard"])
-        if self.may_shrink:
-            self.microbatch = min(self.microbatch, int(state["microbatch"]))
+        with damage_errors(self.resume):
+            self.guard.restore(**state["guard"])
+            if self.may_shrink:
+                self.microbatch = min(self.microbatch, int(state["microbatch"]))
         return state
 
 
@@ -80,14 +82,19 @@ class RunTrainer(Trainer):
     def attach(self, parts: RunParts) -> None:
         """Give the trainer what it works with; before `train`.
 
-        :raises TrainingError: the checkpoint that the run goes on from was written with dealt out
-            weights and the run has whole ones, or the other way round.
+        :raises TrainingError: the checkpoint that the run goes on from is damaged, or was written
+            with dealt out weights and the run has whole ones, or the other way round.
         """
         self.parts = parts
         self.remove_callback(PrinterCallback)  # it prints to stdout
-        before = read_state(parts.resume) if parts.resume else {}
-        if before and before["sharded"] is not self.is_fsdp_enabled:
-            way = "fsdp" if before["sharded"] else "ddp"
+        if parts.resume is None:
+            return
+        before = read_state(parts.resume)
+        with damage_errors(parts.resume):  # transformers' own reading of it has no such guard
+            TrainerState.load_from_json(str(parts.resume / TRAINER_STATE))
+            was_sharded = bool(before["sharded"])
+        if was_sharded is not self.is_fsdp_enabled:
+            way = "fsdp" if was_sharded else "ddp"
             raise TrainingError(
                 f"{parts.resume} was written with parallel={way}; set that and start as many "
                 "processes as before, or give another `output`"
@@ -266,7 +273,7 @@ class RunTrainer(Trainer):
             self._save_rng_state(str(folder))
             if self.args.should_save:
                 self.state.log_history = []  # it is in the run's log
-                self.state.save_to_json(str(folder / "trainer_state.json"))
+                self.state.save_to_json(str(folder / TRAINER_STATE))
                 state = {
                     "guard": self.parts.guard.state(),
                     "microbatch": self.parts.microbatch,
@@ -306,11 +313,20 @@ class RunTrainer(Trainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
-        if not self.is_fsdp_enabled or model is None:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        is_first = self.accelerator.is_main_process
-        deal_out_weights(model, Path(resume_from_checkpoint), is_first=is_first)
+        with damage_errors(Path(resume_from_checkpoint)):
+            if not self.is_fsdp_enabled or model is None:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            is_first = self.accelerator.is_main_process
+            deal_out_weights(model, Path(resume_from_checkpoint), is_first=is_first)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with damage_errors(Path(checkpoint or "")):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with damage_errors(Path(checkpoint or "")):
+            super()._load_rng_state(checkpoint)
 
     def create_accelerator_and_postprocess(self) -> None:
         """Shard on processors too, where accelerate would silently copy the model instead."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openai
 
+from app.access import Access
 from app.api import make_app
 from app.metrics import Metrics
 from app.models import Models, open_models
@@ -33,11 +34,14 @@ class ServedApi:
 
 
 @contextmanager
-def serve_api(index_folder: Path, *llm: str, host: str = "127.0.0.1") -> Iterator[ServedApi]:
+def serve_api(
+    index_folder: Path, *llm: str, host: str = "127.0.0.1", access: Access | None = None
+) -> Iterator[ServedApi]:
     """Serve an index in the `with` block."""
     workspace = Workspace(index_folder, embedder=FakeEncoder())
     models, metrics = open_models(llm), Metrics()
-    server = Server(make_app(workspace, models, metrics, host=host), host=host, port=0)
+    app = make_app(workspace, models, metrics, host=host, access=access)
+    server = Server(app, host=host, port=0)
     try:
         yield ServedApi(server.url, workspace, models, metrics)
     finally:

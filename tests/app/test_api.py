@@ -10,10 +10,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.api_guard import is_loopback
+from app.access import Access
 from app.health import Health
+from app.ports import is_loopback
 from app.records import hit_record
 from tests.app.api_helpers import ServedApi, serve_api
+from tests.app.guarded import BEARER, TOKEN
 from tests.stub_openai import StubOpenAI
 
 QUESTION = "TokenBucket seconds until"
@@ -176,8 +178,9 @@ def test_a_host_header_that_is_missing_or_broken_is_refused(api: ServedApi) -> N
 
 
 def test_a_server_for_others_answers_to_any_name(index_folder: Path) -> None:
-    with serve_api(index_folder, host="0.0.0.0") as served:
-        reply = httpx.get(f"{served.url}/metrics", headers={"Host": "codeqa.example"})
+    with serve_api(index_folder, host="0.0.0.0", access=Access(TOKEN)) as served:
+        headers = {"Host": "codeqa.example", **BEARER}
+        reply = httpx.get(f"{served.url}/metrics", headers=headers)
         assert reply.status_code == 200
 
 

@@ -72,6 +72,7 @@ def assert_nothing_was_written(folder: Path) -> None:
     assert not folder.exists() or [path.name for path in folder.iterdir()] == ["LOCK"]
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_a_url_that_does_not_exist(fails: Fails, server: GitServer, folder: Path) -> None:
     url = server.url("none")
     message = fails("index", url, "--index", folder)
@@ -86,6 +87,7 @@ def test_a_file_url_that_does_not_exist(fails: Fails, tmp_path: Path, folder: Pa
     assert_nothing_was_written(folder)
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_a_url_that_needs_credentials(
     fails: Fails, server: GitServer, tiny_repo: Path, folder: Path
 ) -> None:
@@ -105,11 +107,21 @@ def test_no_network(fails: Fails, folder: Path) -> None:
     assert_nothing_was_written(folder)
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_a_host_where_nothing_listens(fails: Fails, folder: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/x"
         assert f"{url} does not answer; check the address" in fails("index", url, "--index", folder)
+
+
+def test_a_server_of_this_machine_is_asked_only_with_the_option(
+    fails: Fails, server: GitServer, tiny_repo: Path, tmp_path: Path
+) -> None:
+    words = ("flatten", server.url(tiny_repo.name), "--out", tmp_path / "out")
+    assert "127.0.0.1 is a private address" in (message := fails(*words))
+    assert "--allow-private (CODEQA_ALLOW_PRIVATE=1)" in message and not server.logins
+    assert main([*map(str, words), "--allow-private"]) == 0
 
 
 @pytest.mark.parametrize("as_url", [False, True])

@@ -33,7 +33,7 @@ def test_every_model_gets_the_same_prompt_and_its_own_draft(index: CodeIndex) ->
     assert answers[0].evidence == answers[1].evidence == events[0].hits
     for number in (0, 1):
         pieces = [e.text for e in events if isinstance(e, Delta) and e.draft == number]
-        assert len(pieces) > 3
+        assert len(pieces) > 1  # word by word
 
 
 def test_models_answer_at_the_same_time_and_their_pieces_alternate(index: CodeIndex) -> None:

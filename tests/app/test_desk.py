@@ -39,8 +39,8 @@ ASKED = "How does take of the TokenBucket work?"
 QUOTE = Question(ASKED)
 MODEL = Question(ASKED, models=("stub-model",))
 COMPARE = Question(ASKED, models=("stub-model", "tuned-model"))
-REPLY = "It takes tokens. " * 20
-HALF = REPLY[: len(REPLY) // 2 - 2]  # what the stub sends before it stalls
+REPLY = "It takes its tokens. " * 16
+HALF = REPLY[: len(REPLY) // 2]  # what the stub sends before it stalls: whole words
 WAIT_S = 30.0  # for what takes milliseconds on a machine that is not busy
 
 

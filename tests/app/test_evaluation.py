@@ -188,7 +188,7 @@ def test_each_question_is_written_with_its_values_and_hits(
         *("repo", "path", "start_line", "end_line", "score", "cosine")
     ]
     assert first["found"][0]["path"] == "limits/bucket.py"
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*.new"))
 
 
 @pytest.mark.parametrize(("name", "magic"), [("r.png", b"\x89PNG\r\n"), ("r.svg", b"<?xml")])
@@ -247,7 +247,7 @@ def test_what_cannot_be_written_is_refused_before_measuring(
     assert "must end in .png or .svg, not be recall.gif" in capsys.readouterr().err
     (tmp_path / "taken.jsonl").mkdir()
     line = refuse(capsys, questions, words, *LEXICAL, "--per-question", tmp_path / "taken.jsonl")
-    assert f"cannot write to {tmp_path}" in line and not list(tmp_path.glob("*.partial"))
+    assert f"cannot write to {tmp_path}" in line and not list(tmp_path.glob(".*.new"))
 
 
 def test_bad_sets_and_indexes_are_one_line(

@@ -1,8 +1,10 @@
 """Generators that run in threads, followed from an event loop."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Generator
 from contextlib import aclosing
 
@@ -11,6 +13,7 @@ import pytest
 from app.answer import Delta, Event, EvidenceFound
 from app.event_stream import AnswerThreads
 from app.stopping import Stop, is_stopped
+from data_tools.errors import BusyError
 
 FOUND = EvidenceFound((), words_only=False)
 
@@ -101,6 +104,64 @@ async def test_what_waits_its_turn_never_starts_if_nobody_waits_for_it() -> None
     assert await running == [[Delta("first")]]
     await collect(threads, first())
     assert not started
+
+
+async def test_past_the_end_of_the_line_one_is_refused_and_comes_back_later() -> None:
+    threads, release = AnswerThreads(threads=1, waiting=1), threading.Event()
+
+    def events() -> Generator[Event]:
+        release.wait(5)
+        yield Delta("done")
+
+    waiting = [asyncio.ensure_future(collect(threads, events())) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(BusyError, match="2 questions .* ask again in"):
+        await collect(threads, events())
+    release.set()
+    assert await asyncio.gather(*waiting) == [[[Delta("done")]]] * 2
+    assert await collect(threads, events()) == [[Delta("done")]]
+
+
+async def test_of_those_who_have_gone_nothing_waits_for_a_thread() -> None:
+    threads, release = AnswerThreads(threads=1), threading.Event()
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+
+    class Asked:
+        """What an answer holds."""
+
+    def events(asked: Asked) -> Generator[Event]:
+        release.wait(5)
+        yield Delta("done")
+
+    def ask() -> Generator[Event]:
+        asked = Asked()
+        alive.add(asked)
+        return events(asked)
+
+    running = asyncio.ensure_future(collect(threads, ask()))
+    for _ in range(50):
+        gone = asyncio.ensure_future(collect(threads, ask()))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        del gone
+    gc.collect()
+    assert len(alive) < 5  # the last one may still be looked at
+    release.set()
+    assert await running == [[Delta("done")]]
+
+
+async def test_what_a_slow_reader_has_not_taken_is_given_all_at_once() -> None:
+    def events() -> Generator[Event]:
+        for _ in range(1_000):
+            yield Delta("x")
+
+    async with aclosing(AnswerThreads().follow(events())) as batches:
+        first = await anext(batches)
+        await asyncio.sleep(0.2)
+        rest = [len(batch) async for batch in batches]
+    assert len(first) + sum(rest) == 1_000
+    assert len(rest) <= 2
 
 
 def test_a_stop_is_known_where_it_is_watched() -> None:

@@ -82,7 +82,7 @@ def test_the_best_passages_are_open_until_it_is_known_what_is_cited(make_chunk: 
 def test_a_passage_links_to_its_lines_at_the_commit(make_chunk: MakeChunk) -> None:
     hit = Hit(1.0, make_chunk(commit=COMMIT), f"{URL}#L1-L2")
     html = show(cited([hit], (1, 1, 2), url=f"{URL}#L1-L2"))
-    assert f'<a href="{URL}#L1-L2" target="_blank" rel="noopener">' in html
+    assert f'<a href="{URL}#L1-L2" target="_blank" rel="noopener noreferrer">' in html
     assert "open at commit 0123456 on GitHub</a>" in html
     assert "cited L1–L2</a>" in html
 

@@ -21,7 +21,7 @@ from training.served_model import ServedModel
 
 def prefer_good(messages: list[Message]) -> str:
     """A judge that goes by what it reads: the answer that says `good`."""
-    first, second = messages[-1]["content"].split("</answer A>")
+    first, second = messages[-1]["content"].split("answer B>>")
     if ("good" in first) == ("good" in second):
         return "They are alike. [[C]]"
     return f"Not [[C]]. [[{'A' if 'good' in first else 'B'}]]"

@@ -351,14 +351,14 @@ def test_with_a_token_only_those_who_send_it_are_answered(
             return [tool.name for tool in (await client.list_tools()).tools]
 
     options = ("--host", "0.0.0.0", "--allow-host", "code.example")
-    with served(index, *options, CODEQA_TOKEN="s3cret") as url:
-        assert portal.call(list_with, "s3cret") == TOOLS
+    with served(index, *options, CODEQA_TOKEN="s3cret-of-the-team") as url:
+        assert portal.call(list_with, "s3cret-of-the-team") == TOOLS
         for headers, status in (
             ({}, 401),
             ({"Authorization": "Bearer guess"}, 401),
-            ({"Authorization": "Bearer s3cret"}, 200),
-            ({"Authorization": "Bearer s3cret", "Host": "code.example"}, 200),
-            ({"Authorization": "Bearer s3cret", "Host": "evil.example"}, 421),
+            ({"Authorization": "Bearer s3cret-of-the-team"}, 200),
+            ({"Authorization": "Bearer s3cret-of-the-team", "Host": "code.example"}, 200),
+            ({"Authorization": "Bearer s3cret-of-the-team", "Host": "evil.example"}, 421),
         ):
             assert post(url, headers) == status
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.desk import Desk
+from app.desk import MAX_FOLLOWERS, Desk
 from app.history import History
 from app.models import open_models
 from app.page_routes import COOKIE, owner_of_request, page_router
@@ -20,17 +20,26 @@ QUESTION = "How does the TokenBucket refill its tokens?"
 
 
 @pytest.fixture
-def app(index_folder: Path, tmp_path: Path) -> Iterator[FastAPI]:
-    """An app that everyone can reach, as on a host that is not loopback."""
-    workspace = Workspace(index_folder, embedder=FakeEncoder())
-    models = open_models([])
+def workspace(index_folder: Path) -> Workspace:
+    return Workspace(index_folder, embedder=FakeEncoder())
+
+
+@pytest.fixture
+def desk(workspace: Workspace, tmp_path: Path) -> Iterator[Desk]:
     history = History(tmp_path / "conversations.sqlite", scope="limits")
-    desk = Desk(workspace, models, history)
-    app = FastAPI()
-    app.include_router(page_router(workspace, models, desk, owner_of_request(on_loopback=False)))
-    yield app
+    desk = Desk(workspace, open_models([]), history)
+    yield desk
     desk.close()
     history.close()
+
+
+@pytest.fixture
+def app(workspace: Workspace, desk: Desk) -> FastAPI:
+    """An app that everyone can reach, as on a host that is not loopback."""
+    owner_of = owner_of_request(on_loopback=False)
+    app = FastAPI()
+    app.include_router(page_router(workspace, open_models([]), desk, owner_of))
+    return app
 
 
 @pytest.fixture
@@ -161,3 +170,14 @@ def test_a_question_of_any_length_is_answered_in_the_conversation(client: TestCl
     asked = ask(client, "a" * 30_000)
     follow(client, asked["conversation"])
     assert "shorten it" in follow(client, asked["conversation"])[0]["exchanges"][0]
+
+
+def test_too_many_followers_are_told_when_to_come_back(client: TestClient, desk: Desk) -> None:
+    conversation = ask(client)["conversation"]
+    follow(client, conversation)
+    for _ in range(MAX_FOLLOWERS):
+        desk.followers.enter()
+    refused = client.get(f"/page/follow/{conversation}")
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "ask again in" in refused.json()["detail"]

@@ -7,6 +7,7 @@ import pytest
 from app.repositories_html import ASKING, MAX_SKIPPED, Behind, jobs_html, repositories_html
 from app.workspace import Job, JobReport, Status
 from data_tools.progress import Progress
+from data_tools.secrets import FileSecrets
 from data_tools.sources import WORKTREE, SkippedFile
 from retrieval.generations import RepositoryRecord
 
@@ -107,3 +108,16 @@ def test_what_came_of_the_last_job_is_said() -> None:
     assert "limits removed in 0.1 s." in jobs_html(done, [], removed)
     assert "nothing has changed" in jobs_html(done, [], JobReport(Job("Updating limits"), 1.0))
     assert jobs_html(done, [], None) == ""
+
+
+def test_what_was_redacted_is_said_by_kind_and_file() -> None:
+    record = RECORD.model_copy(update={"redacted": {"AWS key": 2, "password": 1}})
+    places = ((EVIL, "AWS key", 2), ("b.py", "password", 1))
+    secrets = [FileSecrets("limits", *place) for place in places]
+    html = repositories_html([record], lambda _: (), lambda _: 0, lambda _: secrets)
+    assert "<summary>3 secrets redacted (AWS key: 2, password: 1)</summary>" in html
+    assert "<li>b.py (password: 1)</li>" in html
+    assert EVIL not in html
+    report = JobReport(Job("Adding limits"), 1.0, records=(record,), changed=True)
+    done = jobs_html(Status("everything", False), (), report)
+    assert "3 files skipped, 3 secrets redacted (AWS key: 2, password: 1)" in done

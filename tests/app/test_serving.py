@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from app.cli import main, make_parser

@@ -64,6 +64,7 @@ def test_json_tells_all_that_is_known(
             "vendored (node_modules/)": 1,
             "empty": 1,
         },
+        "redacted": {},
         "behind": 0,
     }
 
@@ -155,3 +156,19 @@ def test_an_index_without_vectors_says_so(
     assert main(["status", "--index", str(tmp_path / "i")]) == 0
     assert "words alone, vectors are not made yet" in capsys.readouterr().out
     assert status_of(tmp_path / "i", capsys)["vectors"] == 0
+
+
+def test_what_was_redacted_is_said_by_kind_and_file_and_never_shown(
+    make_repo: MakeRepo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = "gh" + "p_" + "aZ3kP9qL" * 5
+    files = {f"client{number}.py": f'TOKEN = "{token}"\n' for number in range(22)}
+    index_at([str(make_repo(files))], tmp_path / "index")
+    [repository] = status_of(tmp_path / "index", capsys)["repositories"]
+    assert repository["redacted"] == {path: {"GitHub token": 1} for path in files}
+    assert main(["status", "--index", str(tmp_path / "index")]) == 0
+    printed = capsys.readouterr().out
+    assert "  22 secrets redacted (GitHub token: 22) in 22 files:\n" in printed
+    assert "    client0.py (GitHub token: 1)\n" in printed
+    assert "    and 2 files more; see --json\n" in printed
+    assert token not in printed

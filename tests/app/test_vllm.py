@@ -14,7 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from app.answer import Answer, Delta, Event, EvidenceFound, answer

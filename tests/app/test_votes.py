@@ -13,6 +13,7 @@ from app.cli import main
 from app.conversation import Draft, Exchange, Vote
 from app.history import History
 from app.votes import count_votes, left_share, preference_pairs, wilson_interval
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.prompt import Turn, answer_messages
 from retrieval.search import Hit
 from tests.fakes import MakeChunk
@@ -112,7 +113,9 @@ def test_a_pair_is_the_messages_that_both_models_were_given(compared: Compare) -
     exchange = compared("base", "tuned", "right")
     (pair,) = preference_pairs([exchange])
     chunks = [hit.chunk for hit in exchange.evidence or ()]
-    assert pair["prompt"] == answer_messages("How does take work?", chunks, exchange.history)
+    assert pair["prompt"] == answer_messages(
+        "How does take work?", chunks, exchange.history, key=REPEATABLE_KEY
+    )
     assert pair["chosen"] == [{"role": "assistant", "content": "tuned says [1:L1-L2]"}]
     assert pair["rejected"] == [{"role": "assistant", "content": "base says [1:L1-L2]"}]
 

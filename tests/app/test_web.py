@@ -19,6 +19,7 @@ from app.history import History
 from app.metrics import Metrics
 from app.models import Models, open_models
 from app.page import Page
+from app.rate_limits import RateLimits
 from app.web import WebChat, in_event_loop, launch
 from app.workspace import Workspace
 from data_tools.errors import PortInUseError
@@ -76,7 +77,7 @@ def test_gradio_keeps_its_own_routes(chat: WebChat) -> None:
 
 
 def test_the_page_keeps_to_itself(workspace: Workspace) -> None:
-    page = in_event_loop(lambda: Page(workspace)).blocks
+    page = in_event_loop(lambda: Page(workspace, RateLimits())).blocks
     assert not page.analytics_enabled
     assert page.get_api_info()["named_endpoints"] == {}
     assert not any(isinstance(block, gr.File) for block in page.blocks.values())

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from app.workspace import Status, Workspace
-from data_tools.errors import IndexDamagedError, SourceError
+from app.workspace import MAX_JOBS, Status, Workspace
+from data_tools.errors import BusyError, IndexDamagedError, SourceError
 from retrieval import CodeIndex, Progress
 from retrieval.generations import CURRENT
 from tests.fakes import FakeEncoder
@@ -75,8 +75,10 @@ def test_words_are_searched_while_the_vectors_are_made(tiny_repo: Path, tmp_path
         assert words.search("TokenBucket", k=1)[0].cosine is None
     assert workspace.status.ready == "everything"
     assert not workspace.status.building and workspace.status.error is None
-    assert workspace.index() is words  # the same object, gone on to the new generation
-    assert words.search("TokenBucket", k=1)[0].cosine is not None
+    everything = workspace.index()
+    assert everything and everything.search("TokenBucket", k=1)[0].cosine is not None
+    assert words.search("TokenBucket", k=1)[0].cosine is None  # what answers goes on as it began
+    words.close()
     close(workspace)
 
 
@@ -107,7 +109,10 @@ def test_the_old_index_answers_while_a_new_one_is_made(tiny_repo: Path, tmp_path
     with held_at(workspace, "embed"):
         assert (workspace.status.ready, workspace.status.building) == ("everything", True)
         assert index.repository("limits").commit == first
-    assert index.repository("limits").commit == head_of(tiny_repo)
+    assert index.repository("limits").commit == first
+    newest = workspace.index()
+    assert newest and newest.repository("limits").commit == head_of(tiny_repo)
+    index.close()
     close(workspace)
 
 
@@ -237,6 +242,36 @@ def test_jobs_wait_for_one_another_and_none_is_done_twice(
     assert names_in(workspace) == ["limits", "one", "two"]
 
 
+def test_only_so_many_jobs_wait(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_repository(tmp_path / "one", {"one.py": "one = 1\n"})
+    held, go_on = threading.Event(), threading.Event()
+
+    class Held(FakeEncoder):
+        def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            held.set()
+            assert go_on.wait(60)
+            raise SourceError("no more of this")
+
+    monkeypatch.setattr(workspace, "_embedder", Held())
+    workspace.add(str(tmp_path / "one"))
+    assert held.wait(60)
+    for number in range(MAX_JOBS - 1):
+        workspace.add(str(tmp_path / f"missing-{number}"))
+    with pytest.raises(BusyError, match="wait already: ask again in 30 s"):
+        workspace.add(str(tmp_path / "missing"))
+    with pytest.raises(BusyError):
+        workspace.update("limits")
+    workspace.add(str(tmp_path / "missing-3"))  # waits already
+    assert len(workspace.jobs) == MAX_JOBS
+    go_on.set()
+    workspace.wait(60)
+    assert workspace.jobs == ()
+    workspace.update("limits")
+    workspace.wait(60)
+
+
 def test_a_cancelled_job_leaves_the_index_as_it_was(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +313,7 @@ def test_what_cannot_be_done_is_said_before_it_is_begun(
     assert workspace.report is None
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_credentials_of_an_address_are_told_to_nobody(workspace: Workspace) -> None:
     workspace.add("https://ada:s3cret@127.0.0.1:9/ada/stars.git@main")
     workspace.wait(60)

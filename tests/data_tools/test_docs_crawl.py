@@ -9,6 +9,8 @@ from data_tools.docs_crawl import Crawl, Page, crawl
 from data_tools.errors import SourceError
 from tests.data_tools.site_server import Reply, Response, SiteServer, page, serve_site
 
+pytestmark = pytest.mark.usefixtures("private_allowed")
+
 
 class Memory:
     """What was read before, in a dictionary."""

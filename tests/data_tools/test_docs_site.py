@@ -27,6 +27,8 @@ from tests.data_tools.git_server import serve_git
 from tests.data_tools.site_server import Reply, SiteServer, page, serve_site
 from tests.git_repositories import MakeRepo
 
+pytestmark = pytest.mark.usefixtures("private_allowed")
+
 
 @pytest.fixture
 def site() -> Iterator[SiteServer]:

@@ -97,7 +97,7 @@ def test_no_path_of_a_repository_leads_out_or_onto_the_manifest(
     assert set(reasons) == set(names)
     assert reasons["../../evil.py"] == "its path is unsafe or not printable text"
     assert reasons["x" * 254 + ".py"] == "cannot be written as text (File name too long)"
-    assert reasons["ok.py"] == "cannot be written as text (File exists)"
+    assert reasons["ok.py"] == "listed twice or out of order"
 
 
 def test_a_folder_in_the_place_of_a_text_file_costs_that_file_alone(

@@ -94,6 +94,17 @@ def test_columns_that_would_be_unpickled_are_refused(tmp_path: Path) -> None:
         ShardFolder(str(tmp_path / "shards"))
 
 
+@pytest.mark.parametrize("name", ["../outside.mds", "/etc/passwd"])
+def test_a_shard_outside_the_folder_is_not_read(tmp_path: Path, name: str) -> None:
+    write_shards(samples(5), tmp_path / "shards", SETTINGS)
+    file = tmp_path / "shards" / "index.json"
+    index = json.loads(file.read_text())
+    index["shards"][0]["raw_data"]["basename"] = name
+    file.write_text(json.dumps(index))
+    with pytest.raises(DatasetError, match="names a file outside its folder"):
+        ShardFolder(str(tmp_path / "shards"))
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

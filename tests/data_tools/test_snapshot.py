@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from data_tools.errors import SourceError
-from data_tools.snapshot import MAX_FILES, GitSnapshot, open_local
+from data_tools.limits import MAX_FILES, RepositoryLimits
+from data_tools.snapshot import GitSnapshot, open_local
 from data_tools.sources import SkippedFile, Snapshot, SourceFile, open_source
 from tests.git_repositories import (
     FIRST_COMMIT,
@@ -320,9 +321,9 @@ def test_a_tree_that_lists_without_end_is_given_up(make_repo: MakeRepo) -> None:
         sha, kind = run_git(repo, "mktree", stdin=lines.encode()), "040000 tree"
     commit = run_git(repo, "commit-tree", "-m", "Bomb", sha)
     snapshot = open_local(repo, commit, name="bomb")
-    assert snapshot.max_files == MAX_FILES
+    assert snapshot.limits.files == MAX_FILES
     with pytest.raises(SourceError, match="more than 1,000 files"):
-        list(replace(snapshot, max_files=1_000).files())
+        list(replace(snapshot, limits=RepositoryLimits(files=1_000)).files())
 
 
 def test_reading_inside_a_git_hook_reads_what_was_asked_for(

@@ -1,5 +1,6 @@
 """A full disk is told of in one line, whoever wrote to it; other errors pass."""
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from data_tools.errors import StorageError
-from data_tools.storage import storage_errors
+from data_tools.storage import open_plain, storage_errors
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "python": lambda file: file.write_bytes(bytes(100_000)),
@@ -49,3 +50,16 @@ def test_a_folder_that_may_not_be_written_is_told_of(tmp_path: Path) -> None:
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no such layer"), storage_errors(tmp_path):
         raise RuntimeError("no such layer")
+
+
+def test_only_plain_files_are_opened_to_be_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"text")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "link"):
+        with open_plain(tmp_path / name) as opened:
+            assert opened.read() == b"text"
+    for name in ("zeros", "pipe", "none", "."):
+        with pytest.raises(OSError):
+            open_plain(tmp_path / name)

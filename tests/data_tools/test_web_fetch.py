@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from data_tools.web_fetch import USER_AGENT, Fetcher, NotFetchedError
+from tests.data_tools.name_server import name_server
 from tests.data_tools.site_server import Reply, SiteServer, page, serve_site
+
+pytestmark = pytest.mark.usefixtures("private_allowed")
 
 
 @pytest.fixture
@@ -158,21 +161,6 @@ def unused_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def name_server(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
-    """Let a name server give one address after another; return the list of who was looked up."""
-    asked: list[str] = []
-    real = socket.getaddrinfo
-
-    def look_up(host: str, port: int, *rest: int, **named: int) -> list[object]:
-        if host.endswith(".test"):
-            asked.append(host)
-            host = answers[min(len(asked), len(answers)) - 1]
-        return list(real(host, port, *rest, **named))
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return asked
-
-
 def test_a_name_is_looked_up_once_however_its_address_changes(
     site: SiteServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,5 +177,5 @@ def test_a_name_that_stands_for_a_link_local_address_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name_server(monkeypatch, "169.254.169.254")
-    with pytest.raises(NotFetchedError, match="link-local"):
+    with pytest.raises(NotFetchedError, match="never asked"):
         Fetcher("http://metadata.test/")

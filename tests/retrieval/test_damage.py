@@ -1,6 +1,7 @@
 """Index folders that are missing, truncated, altered or of another kind, and how they heal."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,10 @@ from data_tools.errors import (
 from retrieval import CodeIndex, Progress
 from retrieval.generations import CURRENT, FORMAT, MANIFEST, current_generation, read_manifest
 from retrieval.index import index_repositories
+from retrieval.lexical import LexicalIndex
 from tests.fakes import FakeEncoder
 from tests.git_repositories import MakeRepo
+from tests.permissions import not_as_root
 
 
 @pytest.fixture
@@ -91,6 +94,41 @@ def test_damage_to_the_vectors_of_a_large_index_is_found_and_heals(
     index_repositories([str(tiny_repo)], folder, embedder=encoder, exact_up_to=0)
     assert encoder.embedded == 0
     CodeIndex.open(folder).close()
+
+
+@pytest.mark.parametrize("name", [CURRENT, MANIFEST, "chunks.sqlite", "vectors.faiss"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder: Path, name: str) -> None:
+    file = (folder if name == CURRENT else current_generation(folder)) / name
+    file.unlink()
+    os.mkfifo(file)
+    assert name in error_of(folder)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "chunks.sqlite", "lexical/meta.json"])
+def test_a_file_that_may_not_be_read_is_told_of(
+    tiny_repo: Path, fake_encoder: FakeEncoder, name: str
+) -> None:
+    with not_as_root() as place:
+        os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
+        source = place / "source"
+        source.mkdir()
+        (source / "a.py").write_text("token = 1\n")
+        CodeIndex.build([str(source)], place / "index", embedder=fake_encoder).close()
+        (current_generation(place / "index") / name).chmod(0)
+        assert f"{name} cannot be read" in error_of(place / "index")
+
+
+@pytest.mark.parametrize("suffix", [".term", ".idx", ".fast", ".pos", ".fieldnorm", ".store"])
+def test_words_that_tantivy_cannot_read_are_an_error_and_no_panic(
+    folder: Path, suffix: str
+) -> None:
+    """Where they were not hashed before: Rust's panics are no `Exception` of Python's."""
+    words = current_generation(folder) / "lexical"
+    (file,) = words.glob(f"*{suffix}")
+    data = file.read_bytes()
+    file.write_bytes(b"\xff" * (len(data) // 2) + data[len(data) // 2 :])
+    with pytest.raises(IndexDamagedError, match="the words cannot be read"):
+        LexicalIndex.open(words).search(["token", "bucket"], 5)
 
 
 @pytest.mark.parametrize("damage", [remove, truncate, empty])

@@ -131,3 +131,20 @@ def test_what_is_known_is_what_can_be_read(tmp_path: Path) -> None:
         assert cache.known(KEYS) == {KEYS[0], KEYS[2]}
         with pytest.raises(KeyError):
             list(cache.spans(KEYS))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["text_hash = CAST(text_hash AS TEXT)", "vector = 7", "vector = NULL", "vector = 'text'"],
+)
+def test_what_damage_gave_another_type_is_computed_again(tmp_path: Path, change: str) -> None:
+    vectors = unit_vectors(3)
+    with open_cache(tmp_path) as cache:
+        cache.put(KEYS, vectors)
+    with closing(sqlite3.connect(tmp_path / "embeddings.sqlite")) as connection, connection:
+        connection.execute(f"UPDATE vectors SET {change} WHERE text_hash = ?", KEYS[1:2])
+    with open_cache(tmp_path) as cache:
+        assert cache.known(KEYS) == {KEYS[0], KEYS[2]}
+        assert list(cache.get(KEYS)) == [KEYS[0], KEYS[2]]
+        cache.put(KEYS[1:2], vectors[1:2])
+        assert cache.known(KEYS) == set(KEYS)

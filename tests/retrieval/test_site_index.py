@@ -16,6 +16,8 @@ from tests.data_tools.site_server import Reply, SiteServer, page, serve_site
 from tests.fakes import FakeEncoder
 from tests.stub_openai import StubOpenAI
 
+pytestmark = pytest.mark.usefixtures("private_allowed")
+
 WORDS = "Nothing of what is asked for stands in this sentence, which is only here to be long. " * 9
 
 

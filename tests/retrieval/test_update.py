@@ -183,6 +183,7 @@ def test_a_build_of_what_has_not_changed_writes_and_embeds_nothing(
     index.close()
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_a_url_with_credentials_is_the_same_repository_and_they_are_written_nowhere(
     tiny_repo: Path, tmp_path: Path, fake_encoder: FakeEncoder
 ) -> None:
@@ -283,6 +284,22 @@ def test_the_old_generation_answers_until_the_new_one_is_whole(
     assert index.refresh() and not index.refresh()
     assert index.search("quasar", k=1)[0].chunk.path == "late.py"
     index.close()
+
+
+def test_the_newest_index_is_another_and_leaves_the_one_in_use_as_it_is(
+    tiny_repo: Path, tmp_path: Path, fake_encoder: FakeEncoder
+) -> None:
+    index = CodeIndex.build([str(tiny_repo)], tmp_path / "index", embedder=fake_encoder)
+    assert index.newest() is index
+    first = index.manifest
+    commit_files(tiny_repo, {"new.py": "quasar = 1\n"})
+    index_repositories((), tmp_path / "index", embedder=fake_encoder)
+    with index, index.newest() as newest:
+        assert newest.embedder is fake_encoder
+        assert newest.search("quasar", k=1)[0].chunk.path == "new.py"
+        assert index.manifest == first
+        with pytest.raises(KeyError):
+            index.file_text("limits", "new.py")
 
 
 def test_progress_counts_files_and_chunks(

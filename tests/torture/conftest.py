@@ -4,10 +4,12 @@ What a matrix came to is printed at the end as a table, which `benchmarks/RESULT
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.torture.faults import Faulty
 
 WHOLE = os.environ.get("CODEQA_TORTURE") == "whole"
 HERE = Path(__file__).parent
@@ -50,3 +52,10 @@ def tally() -> Tally:
         _rows.append((what, ", ".join(words)))
 
     return note
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    """A warm process whose runs are killed, or find the disk full, where a test says."""
+    with Faulty(tmp_path_factory.mktemp("faults")) as process:
+        yield process

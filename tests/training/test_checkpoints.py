@@ -41,6 +41,27 @@ def test_a_full_disk_is_said_with_what_is_free_and_the_one_before_stays(tmp_path
     assert (tmp_path / "step-1" / "weights").read_text("utf-8") == "1"
 
 
+def test_one_that_is_half_removed_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    write(checkpoints, 1)
+
+    class KilledError(Exception):
+        """Stands for a process that ends where a folder is removed."""
+
+    def kill(folder: Path, *, ignore_errors: bool = False) -> None:
+        if folder.exists():
+            raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr("shutil.rmtree", kill)
+        write(checkpoints, 2)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-2"]
+    checkpoints.clean()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-2"]
+
+
 def test_what_a_killed_process_left_is_no_checkpoint_and_is_removed(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     (tmp_path / ".draft-3").mkdir()
@@ -62,7 +83,7 @@ def test_a_damaged_state_names_the_checkpoint_to_remove(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="another version of codeqa"):
         read_state(tmp_path)
     (tmp_path / "run_state.json").write_text("{", "utf-8")
-    with pytest.raises(TrainingError, match=rf"{tmp_path} is damaged; remove its folder"):
+    with pytest.raises(TrainingError, match=rf"{tmp_path} is damaged .*; remove its folder"):
         read_state(tmp_path)
 
 

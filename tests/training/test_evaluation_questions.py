@@ -9,6 +9,7 @@ import pytest
 
 from data_tools.chunk import Chunk
 from data_tools.errors import DatasetError
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.index import CodeIndex
 from retrieval.prompt import REFUSAL, answer_messages
 from tests.fakes import FakeEncoder
@@ -75,11 +76,11 @@ def test_a_plain_pair_is_asked_in_four_contexts_with_an_index(
     plain = ({"role": "user", "content": QUESTION},)
     assert asked[PAIRS][0].messages == asked["no_context"][0].messages == plain
     [alone] = asked["gold_passage"]
-    assert alone.messages == tuple(answer_messages(QUESTION, [gold]))
+    assert alone.messages == tuple(answer_messages(QUESTION, [gold], key=REPEATABLE_KEY))
     assert alone.passages == (gold,)
     [among] = asked["gold_with_distractors"]
     assert gold in among.passages and 1 < len(among.passages) <= 5
-    assert among.messages == tuple(answer_messages(QUESTION, among.passages))
+    assert among.messages == tuple(answer_messages(QUESTION, among.passages, key=REPEATABLE_KEY))
     [found] = asked["retrieval"]
     hits = index.search(QUESTION, 8)
     assert found.passages == tuple(hit.chunk for hit in hits)
@@ -111,7 +112,9 @@ def test_a_pair_in_retrieval_augmented_form_brings_its_passages(
     assert list(asked) == [PAIRS, "no_context", "gold_passage", "gold_with_distractors"]
     assert asked[PAIRS][0].messages == asked["gold_with_distractors"][0].messages == tuple(prompt)
     assert [each.path for each in asked[PAIRS][0].passages] == [other.path, gold.path]
-    assert asked["gold_passage"][0].messages == tuple(answer_messages(QUESTION, [gold]))
+    assert asked["gold_passage"][0].messages == tuple(
+        answer_messages(QUESTION, [gold], key=REPEATABLE_KEY)
+    )
     assert asked[PAIRS][0].gold == "By `rate` [2:L30-L31]."
 
 
@@ -195,7 +198,9 @@ def test_question_sets_are_asked_with_what_the_index_finds(
     assert [item.gold for item in asked["questions:names"]] == ["_refill()", "retry", "teleport"]
     assert [item.gold for item in asked["questions:names:telling"]] == ["_refill()", "retry"]
     first = asked["questions:names"][0]
-    assert first.messages == tuple(answer_messages("What refills?", first.passages))
+    assert first.messages == tuple(
+        answer_messages("What refills?", first.passages, key=REPEATABLE_KEY)
+    )
     plain = ask_questions([file], None, 2)
     assert list(plain) == ["questions:names"]
     assert len(plain["questions:names"]) == 2

@@ -12,6 +12,7 @@ from data_tools.qa_pairs import MinedPairs, MiningSettings, mine_qa_pairs
 from data_tools.sources import open_source
 from data_tools.split import Assignment
 from retrieval.citations import check_citations
+from retrieval.fence import REPEATABLE_KEY
 from retrieval.index import CodeIndex
 from retrieval.prompt import REFUSAL, answer_messages, parse_passages
 from tests.fakes import FakeEncoder, MakeChunk
@@ -71,7 +72,8 @@ def test_citations_of_an_answer_are_its_evidence_and_the_chat_accepts_them(
 def test_an_example_asks_exactly_what_the_chat_asks(mined: MinedPairs, index: CodeIndex) -> None:
     for each in make(mined, index):
         record = each.record()
-        assert record["prompt"] == answer_messages(each.pair.question, each.passages)
+        messages = answer_messages(each.pair.question, each.passages, key=REPEATABLE_KEY)
+        assert record["prompt"] == messages
         assert [message["role"] for message in record["completion"]] == ["assistant"]
         passages = parse_passages(record["prompt"][-1]["content"])
         places = [(chunk.path, chunk.start_line, chunk.end_line) for chunk in passages]
