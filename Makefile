@@ -10,6 +10,7 @@ HOST =# address the chat listens on; default 127.0.0.1
 PORT =# port the chat listens on; default 7860
 CLONES =# `make bench`: folder of clones (composer, pylint, sphinx, octocode); default clone them
 PARTS =# `make bench`: some of speed, quality, tuning, scale, serving, abstention, ablation; default all but the last
+WORKERS =# `make test`: processes that run them; default 2
 SET =# `make tune`: values of the job, as in SET="parameters.pretrain.duration=60ba env_variables.REPO=URL"
 SECONDS =# `make fuzz`: how long each program makes up inputs; default 60
 ARGS =# `make test`, `make torture`: more for pytest, as in ARGS="-k clone -x"
@@ -50,7 +51,7 @@ LOADED_BY = $(if $(VLLM),served by vLLM,loaded by the chat itself; vLLM is not i
 LLM_OPTION = $(if $(LOADED_MODEL),$(if $(VLLM),serve,llm),llm)
 
 test: $(INSTALLED) ## run every test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n $(or $(WORKERS),2) --dist loadfile $(ARGS)
 
 torture: $(INSTALLED) ## run all hostile cases: kills, full disks, damage, bombs; takes about an hour
 	CODEQA_TORTURE=whole $(VENV)/bin/python -m pytest -m torture $(ARGS)
