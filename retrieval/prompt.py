@@ -59,7 +59,7 @@ source code can answer. Name functions, classes, options and files of the passag
 question a line, each starting with `1. `, `2. ` and so on, and nothing else.
 """
 
-_LISTED = re.compile(r"\s*(?:\d{1,2}[.):]|[*+-])\s+(?P<question>.+?)\s*")
+_LISTED = re.compile(r"(?:\d{1,2}[.):]|[*+-])\s+(?P<question>\S.*)")
 _LABEL = re.compile(r"\[\d+\] (?P<path>.+):L(?P<start>\d+)-L(?P<end>\d+) \((?P<details>.*)\)")
 _NUMBERED = re.compile(r" *\d+ \| ?")
 _PLACE = re.compile(r":(?=L\d+-L\d+)")  # in a name, it could be taken for the passage's own
@@ -210,7 +210,7 @@ def parse_questions(reply: str, *, most: int) -> list[str]:
     questions = {
         " ".join(item["question"].strip("*` ").split()): None
         for line in reply.splitlines()
-        if (item := _LISTED.fullmatch(line)) and len(item["question"]) <= MAX_PART_CHARS
+        if (item := _LISTED.fullmatch(line.strip())) and len(item["question"]) <= MAX_PART_CHARS
     }
     return [question for question in questions if len(question.split()) > 1][:most]
 

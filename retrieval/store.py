@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pathspec
 
+from data_tools import filters
 from data_tools.chunk import Chunk
 from data_tools.errors import IndexDamagedError, QuestionError
 from data_tools.secrets import FileSecrets
@@ -253,7 +254,7 @@ class ChunkStore:
         :raises QuestionError: it is not such a pattern.
         """
         try:
-            pattern = pathspec.GitIgnoreSpec.from_lines([path_glob])
+            pathspec.GitIgnoreSpec.from_lines([path_glob])  # says what is wrong with one
         except ValueError as error:
             raise QuestionError(
                 f"{path_glob!r} is not a pattern for paths; write it as in .gitignore: src/**/*.py"
@@ -262,8 +263,9 @@ class ChunkStore:
             if len(self._matched) >= FILTERS_KEPT:
                 self._matched.clear()
             rows = self._rows("SELECT DISTINCT path FROM files ORDER BY path")
+            rules = filters.read_ignore_rules([path_glob])  # in time, whatever the pattern
             self._matched[path_glob] = [
-                str(path) for (path,) in rows if pattern.match_file(str(path))
+                str(path) for (path,) in rows if rules.match_file(str(path))
             ]
         return self._matched[path_glob]
 

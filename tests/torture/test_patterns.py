@@ -29,7 +29,6 @@ BOUNDED = {
     "data_tools.qa_parameters._FIELD": "matched at the start of a line alone",
     "data_tools.qa_parameters._ENTRY": "matched at the start of a line alone",
     "retrieval.prompt._LABEL": "matched against the whole of a line alone",
-    "retrieval.prompt._LISTED": "matched against the whole of a line alone",
     "retrieval.prompt._NUMBERED": "matched at the start of a line alone",
     "retrieval.questions._RESULT": "matched against the whole of a name alone",
 }
