@@ -87,6 +87,7 @@ class DatasetManifest(_Record):
     :param splits: counts by name of split.
     :param files: sha256 of every file that holds samples, by path within the dataset.
     :param created_at: in ISO 8601, UTC.
+    :param checksum: sha256 of all else in the manifest; datasets of earlier versions have none.
     """
 
     name: str
@@ -99,6 +100,11 @@ class DatasetManifest(_Record):
     files: dict[str, str]
     created_at: str
     codeqa_version: str
+    checksum: str = ""
+
+    def measure(self) -> str:
+        """Compute what `checksum` should be."""
+        return hashlib.sha256(self.model_dump_json(exclude={"checksum"}).encode()).hexdigest()
 
     @property
     def version(self) -> str:
@@ -171,6 +177,7 @@ def make_manifest(
 
 def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
     """Write `manifest.json`; to be the last file of its folder."""
+    manifest = manifest.model_copy(update={"checksum": manifest.measure()})
     with storage_errors(folder):
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -199,11 +206,14 @@ def parse_manifest(text: str, location: str) -> DatasetManifest:
     try:
         if UNFINISHED in json.loads(text):
             raise DatasetError(f"{location} was not written to its end; run its conversion again")
-        return DatasetManifest.model_validate_json(text)
+        manifest = DatasetManifest.model_validate_json(text)
+        if manifest.checksum not in ("", manifest.measure()):
+            raise ValueError("it was altered")
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
         raise DatasetError(
             f"{MANIFEST} of {location} is damaged or of another version; make the dataset again"
         ) from error
+    return manifest
 
 
 def hash_file(file: Path) -> str:

@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_tools.drafts import synchronise, whole_file
 from data_tools.errors import EmbedderError, reason_of
@@ -180,7 +180,13 @@ def _make_trainer(
     )
 
     class _Trainer(SentenceTransformerTrainer):
-        """Says which checkpoint it cannot read."""
+        """Says which checkpoint it cannot read, and takes no step beyond the last."""
+
+        def _run_epoch(self, **how: Any) -> None:  # noqa: ANN401 - as it is given, it is passed on
+            if self.state.global_step < self.state.max_steps:
+                super()._run_epoch(**how)
+            else:
+                self.control.should_training_stop = True
 
         def _load_from_checkpoint(self, checkpoint_path: str, *_: object) -> None:
             with damage_errors(Path(checkpoint_path)):

@@ -310,6 +310,13 @@ class RunTrainer(Trainer):
         if self.args.should_save and self.lr_scheduler is not None:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
+    def _run_epoch(self, **how: Any) -> None:  # noqa: ANN401 - as it is given, it is passed on
+        """Take no step beyond the last: a run may go on from the checkpoint of that one."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(**how)
+        else:
+            self.control.should_training_stop = True
+
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:

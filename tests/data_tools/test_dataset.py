@@ -40,7 +40,7 @@ def make_dataset(folder: Path, content: str = "one", name: str = "notes") -> Dat
             splits={"train": SplitCounts(documents=1, samples=1)},
         )
         write_manifest(draft, manifest)
-    return manifest
+    return manifest.model_copy(update={"checksum": manifest.measure()})
 
 
 def test_a_dataset_is_described_and_found_whole(tmp_path: Path) -> None:
@@ -155,3 +155,11 @@ def test_versions_are_noted_where_the_environment_says(
 def test_names_that_no_file_could_have_are_refused(name: str) -> None:
     with pytest.raises(DatasetError, match="cannot be called"):
         check_name(name)
+
+
+def test_a_manifest_with_a_letter_changed_is_refused(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "notes")
+    file = tmp_path / "notes" / "manifest.json"
+    file.write_text(file.read_text().replace('"limits"', '"limitz"'))
+    with pytest.raises(DatasetError, match="is damaged"):
+        read_manifest(tmp_path / "notes")

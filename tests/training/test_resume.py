@@ -104,6 +104,21 @@ def test_a_finished_run_that_is_started_again_does_nothing(
     assert (whole / "log.jsonl").read_bytes() == before
 
 
+def test_a_run_that_ended_before_its_model_was_written_takes_no_further_step(
+    tmp_path: Path, tokenizer: Path, words: Path
+) -> None:
+    optimizer = {"schedule": "constant", "warmup": "0ba"}
+    config = pretrain_config(
+        tmp_path / "run", tokenizer, words, duration="4ba", optimizer=optimizer
+    )
+    train(config)
+    model = tmp_path / "run" / "model"
+    weights = (model / "model.safetensors").read_bytes()
+    shutil.rmtree(model)
+    assert train(config).steps == 4
+    assert (model / "model.safetensors").read_bytes() == weights
+
+
 def test_another_configuration_for_the_same_folder_is_refused_by_the_name_of_the_key(
     whole: Path, tokenizer: Path, words: Path
 ) -> None:
