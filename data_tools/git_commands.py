@@ -130,6 +130,22 @@ def _config_variables(config: Config, given: Mapping[str, str]) -> dict[str, str
     return variables
 
 
+@contextlib.contextmanager
+def ended(process: git.Git.AutoInterrupt) -> Iterator[None]:
+    """End a process of git's and close its pipes when the block ends, however it does."""
+    try:
+        yield
+    finally:
+        running = process.proc
+        if running is not None:
+            for pipe in (running.stdin, running.stdout, running.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):  # what was not written is not wanted
+                        pipe.close()
+            running.terminate()
+            running.wait()
+
+
 def disable_filters(command: git.Git) -> None:
     """Keep git from running the filters of the repository's configuration, for good."""
     try:

@@ -18,7 +18,7 @@ import git
 
 from data_tools import filters
 from data_tools.errors import SourceError
-from data_tools.git_commands import disable_filters, open_git
+from data_tools.git_commands import disable_filters, ended, open_git
 from data_tools.git_folder import check_git_folder
 from data_tools.limits import LISTING_TIMEOUT_S, MAX_IGNORE_BYTES, RepositoryLimits, too_large
 from data_tools.permalink import web_address
@@ -77,7 +77,7 @@ class GitSnapshot:
         process = command.ls_tree(*options, self.repository.commit, as_process=True)
         listing, count = bytearray(), 0
         try:
-            with _ended_after(LISTING_TIMEOUT_S, process) as out_of_time:
+            with ended(process), _ended_after(LISTING_TIMEOUT_S, process) as out_of_time:
                 while block := process.stdout.read(_READ_BYTES):
                     listing += block
                     count += block.count(b"\0")
@@ -227,20 +227,20 @@ def read_objects(
 
     :raises SourceError: one is missing or damaged.
     """
-    # GitPython ends the process when the last reference to this goes.
     process = command.cat_file("--batch", as_process=True, istream=subprocess.PIPE)
     try:
-        waiting = iter(shas)
-        asked = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
-        while asked:
-            ahead = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
-            for _ in range(asked):
-                header = process.stdout.readline().split()  # sha, type, size; or sha, "missing"
-                data = process.stdout.read(int(header[2]) + 1)  # a newline follows
-                if len(data) != int(header[2]) + 1:
-                    raise _damaged(folder)
-                yield data[:-1]
-            asked = ahead
+        with ended(process):
+            waiting = iter(shas)
+            asked = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
+            while asked:
+                ahead = _ask_for(process, islice(waiting, OBJECTS_AHEAD))
+                for _ in range(asked):
+                    header = process.stdout.readline().split()  # sha, type, size; or "missing"
+                    data = process.stdout.read(int(header[2]) + 1)  # a newline follows
+                    if len(data) != int(header[2]) + 1:
+                        raise _damaged(folder)
+                    yield data[:-1]
+                asked = ahead
     except (IndexError, ValueError, OSError) as error:
         raise _damaged(folder) from error
 

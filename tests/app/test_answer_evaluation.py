@@ -217,7 +217,7 @@ def test_a_judge_compares_with_the_references_and_with_the_first_model(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def prefer_short(messages: list[Message]) -> str:
-        first, second = re.findall(r"<answer \w>\n(.*?)\n</answer", messages[-1]["content"], re.S)
+        first, second = re.findall(r"answer \w>>\n(.*?)\n<", messages[-1]["content"], re.S)
         if len(first) == len(second):
             return "[[C]]"
         return "[[A]]" if len(first) < len(second) else "[[B]]"

@@ -216,17 +216,17 @@ def test_a_server_killed_in_mid_answer_is_said_and_comes_back(
     whole = text_of(ask(index, url, "tiny"))
     chat = open_chat_model(url, model="tiny", max_tokens=CONTEXT_TOKENS - 4_096)
     begun = Exchange(QUESTION, drafts=(Draft("tiny"),))
-    killed = 0.0
+    # By the clock, not by what has come: on two cores a server that writes this fast may send
+    # nothing until it has written all.
+    killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {engine.pid}"])
+    killed = time.monotonic()
     for exchange in follow(begun, answer(index, QUESTION, chat=chat)):
-        if not killed and len(exchange.drafts[0].text) >= 16:
-            engine.kill()
-            killed = time.monotonic()
-    (draft,) = exchange.drafts
-    assert killed
+        (draft,) = exchange.drafts
+    assert killer.wait() == 0
     assert draft.answer is None, draft.answer.text[-200:]
     assert draft.problem
     assert url in draft.problem
-    assert draft.text.startswith(whole[:16])  # what arrived is kept
+    assert draft.text[:16] == whole[: len(draft.text[:16])]  # what arrived is kept
     said = folder / "vllm.err"
     while "vLLM answers again" not in said.read_text():
         assert time.monotonic() - killed < START_S

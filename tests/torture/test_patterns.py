@@ -68,10 +68,10 @@ def test_every_regular_expression_is_done_in_time(cases: Cases, tally: Tally) ->
 def time_line(pattern: re.Pattern[str], attack: Attack) -> float:
     """Return how long a whole line takes, in seconds; guessed where little tells.
 
-    What doubles with each letter would not end on a whole line, and what takes as long on little
-    as it should on all is looked at closer.
+    What doubles with each letter would not end on a whole line, so lines grow by few letters first;
+    what takes as long on little as it should on all is looked at closer.
     """
-    for chars in (20, 60, 600):
+    for chars in (*range(16, 61, 4), 600):
         took = time_search(pattern, attack.text(chars))
         if took > SLOW_S:
             return took
@@ -79,7 +79,7 @@ def time_line(pattern: re.Pattern[str], attack: Attack) -> float:
 
 
 def test_a_pattern_that_is_slow_is_found() -> None:
-    for slow in (r"\s+(?:\w+\s+)?\s*x$", r"(a+)+b", r"(?:\w+\s*)+:"):
+    for slow in (r"\s+\s*x$", r"(a+)+b", r"(?:\w+\s*)+:"):
         pattern = re.compile(slow)
         assert any(time_line(pattern, attack) > SLOW_S for attack in make_attacks(pattern))
 

@@ -12,6 +12,7 @@ import pytest
 
 from data_tools.errors import ConfigError
 from data_tools.progress import Progress
+from tests.data_tools.name_server import name_server
 from tests.git_repositories import make_repository
 from training.job_schema import Deployment, Integration, Job, Scheduling
 from training.jobs import TIMED_OUT, check_training, run_job
@@ -163,16 +164,19 @@ def test_a_stopped_job_takes_its_processes_with_it(
     assert not process_is_there(child)
 
 
+@pytest.mark.usefixtures("private_allowed")
 def test_a_repository_is_cloned_at_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEQA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # the host is this folder
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path.as_uri()}/.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+    name_server(monkeypatch, "127.0.0.1")
+    ssh = tmp_path / "ssh"  # the host is this folder
+    ssh.write_text(f'#!/bin/sh\nfor last; do :; done\ncd "{tmp_path}" && exec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
     make_repository(tmp_path / "someone/tools.git", {"run.sh": "echo ran\n"})
     integration = Integration(
-        integration_type="git_repo", git_repo="someone/tools", path="a/b", ssh_clone=False
+        integration_type="git_repo", git_repo="someone/tools", path="a/b", host="git.test"
     )
     job = make_job('bash a/b/run.sh > "$CODEQA_WORK/out"', integrations=[integration])
     assert run(job, tmp_path)[:2] == (0, "ran\n")
