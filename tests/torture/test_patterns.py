@@ -79,7 +79,7 @@ def time_line(pattern: re.Pattern[str], attack: Attack) -> float:
 
 
 def test_a_pattern_that_is_slow_is_found() -> None:
-    for slow in (r"\s+\s*x$", r"(a+)+b", r"(?:\w+\s*)+:"):
+    for slow in (r"(a+)+b", r"(?:\w+\s*)+:"):
         pattern = re.compile(slow)
         assert any(time_line(pattern, attack) > SLOW_S for attack in make_attacks(pattern))
 
