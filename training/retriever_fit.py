@@ -182,9 +182,9 @@ def _make_trainer(
     class _Trainer(SentenceTransformerTrainer):
         """Says which checkpoint it cannot read, and takes no step beyond the last."""
 
-        def _run_epoch(self, **how: Any) -> None:  # noqa: ANN401 - as it is given, it is passed on
+        def _run_epoch(self, *args: Any, **how: Any) -> None:  # noqa: ANN401
             if self.state.global_step < self.state.max_steps:
-                super()._run_epoch(**how)
+                super()._run_epoch(*args, **how)  # type: ignore[no-untyped-call]
             else:
                 self.control.should_training_stop = True
 

@@ -310,10 +310,10 @@ class RunTrainer(Trainer):
         if self.args.should_save and self.lr_scheduler is not None:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
-    def _run_epoch(self, **how: Any) -> None:  # noqa: ANN401 - as it is given, it is passed on
+    def _run_epoch(self, *args: Any, **how: Any) -> None:  # noqa: ANN401
         """Take no step beyond the last: a run may go on from the checkpoint of that one."""
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(**how)
+            super()._run_epoch(*args, **how)  # type: ignore[no-untyped-call]
         else:
             self.control.should_training_stop = True
 
