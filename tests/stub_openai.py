@@ -334,10 +334,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, seconds: float | None) -> None:
         """Wait; raise OSError at once when the client goes. None: until the server closes."""
         end = None if seconds is None else time.monotonic() + seconds
+        watched = select.poll()  # `select` takes no more than 1,024 files of a process
+        watched.register(self.connection, select.POLLIN)
         while not self.server.stub.closing.is_set():
             left = 0.02 if end is None else min(0.02, end - time.monotonic())
-            readable, _, _ = select.select([self.connection], [], [], max(left, 0))
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            if watched.poll(max(left, 0) * 1_000) and not self.connection.recv(1, socket.MSG_PEEK):
                 raise ConnectionAbortedError("the client has gone")
             if end is not None and time.monotonic() >= end:
                 return
